@@ -1,0 +1,102 @@
+"""Every limit and setting, in one table: the only reader of the environment.
+
+A setting `task_memory` is set with the variable ``VOXELFOREST_TASK_MEMORY``. Sizes in bytes take a unit (``900MiB``,
+``1.5GB``) or a plain number. The page docs/reference/settings.md is this table, written by
+``python -m pipeline.config > docs/reference/settings.md``.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_data_path
+from pydantic import ByteSize, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pipeline.errors import PlanError
+
+PREFIX = "VOXELFOREST_"
+MIB = 1 << 20
+
+
+def _row(default: Any, unit: str, description: str, *, shown: str | None = None, **limits: Any) -> Any:
+    """One row of the table; `shown` is the default as the docs print it, where the value itself differs by machine."""
+    extra = {"unit": unit, "shown": shown}
+    if callable(default):
+        return Field(default_factory=default, description=description, json_schema_extra=extra, **limits)
+    return Field(default, description=description, json_schema_extra=extra, validate_default=True, **limits)
+
+
+class Settings(BaseSettings):
+    """The table; a row's description says what the setting bounds."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    task_memory: ByteSize = _row(
+        256 * MIB, "bytes", "Memory that one block task may take; the plan cuts blocks to fit.", shown="256MiB", ge=MIB
+    )
+    chunk_voxels: int = _row(
+        64**3, "voxels", "Voxels of one output chunk per channel: 64x64x64, or 512x512 of a plane.", ge=1
+    )
+    window_per_thread: int = _row(4, "tasks", "Block tasks submitted ahead for each worker thread.", ge=1)
+    block_retries: int = _row(2, "attempts", "How often a block that failed is tried again before the run stops.", ge=0)
+    connect_seconds: float = _row(5.0, "seconds", "How long a scheduler may take to answer.", gt=0)
+    cancel_seconds: float = _row(
+        10.0, "seconds", "How long an interrupted run waits for the blocks that are being computed.", ge=0
+    )
+    ilp_elements: int = _row(
+        200_000_000, "elements", "Largest dataset read from a project file; larger ones are refused.", ge=1
+    )
+    image_pixels: int = _row(
+        1 << 28, "pixels", "Largest PNG or JPEG that is decoded; larger ones are refused unread.", ge=1
+    )
+    handle_cache: int = _row(32, "files", "Volume files that one process keeps open.", ge=1)
+    data_dir: Path = _row(
+        lambda: user_data_path("voxelforest"),
+        "folder",
+        "Where what outlives a run is kept: jobs, results, caches.",
+        shown="the user's data folder, `~/.local/share/voxelforest` on Linux",
+    )
+
+
+@functools.cache
+def settings() -> Settings:
+    """The settings of this process, read from the environment once.
+
+    Raises
+    ------
+    PlanError
+        With the code ``setting``, if a variable holds something that is not allowed; the message names both.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = PREFIX + "_".join(str(part) for part in first["loc"]).upper()
+        raise PlanError(f"{name}={first['input']!s} is not usable: {first['msg']}", code="setting") from None
+
+
+def settings_page() -> str:
+    """The reference page in Markdown: one line for each setting, in the order of the table."""
+    lines = [
+        "# Settings",
+        "",
+        "Written by `python -m pipeline.config`; edit `pipeline/config.py` instead.",
+        "Sizes in bytes take a unit: `900MiB`, `1.5GB`.",
+        "",
+        "| variable | unit | default | meaning |",
+        "| --- | --- | --- | --- |",
+    ]
+    for name, field in Settings.model_fields.items():
+        extra = field.json_schema_extra
+        assert isinstance(extra, dict)
+        default = extra["shown"] or field.default
+        lines.append(f"| `{PREFIX}{name.upper()}` | {extra['unit']} | {default} | {field.description} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(settings_page())
