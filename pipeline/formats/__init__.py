@@ -1,0 +1,138 @@
+"""Which module reads which file: a table, looked up by suffix or scheme; a format is imported when it is needed."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from pipeline.errors import MissingExtraError, VolumeError
+from pipeline.formats.source import Source
+
+VENDOR_SUFFIXES = (
+    *(".czi", ".lif", ".nd2", ".ims", ".oib", ".oif", ".lsm", ".vsi", ".svs", ".scn"),
+    *(".mrxs", ".dv", ".stk", ".zvi", ".ndpi", ".vms", ".qptiff", ".ics", ".ids"),
+)
+REMOTE_SCHEMES = ("s3", "gs", "gcs", "az", "abfs", "http", "https", "memory")
+ZARR_DOCUMENTS = ("zarr.json", ".zarray", ".zgroup")
+
+
+@dataclass(frozen=True)
+class Format:
+    """A row of the table.
+
+    Parameters
+    ----------
+    name : str
+        For people.
+    suffixes : tuple of str
+        Lower case, with the dot.
+    module : str
+        Holds ``open_source(path, **options)``.
+    extra : str
+        What to install if the module cannot be imported.
+    folder : bool
+        Whether it is a folder, else a file.
+    options : tuple of str
+        Which of ``dataset`` and ``level`` its opener takes.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    module: str
+    extra: str
+    folder: bool = False
+    options: tuple[str, ...] = ()
+
+
+FORMATS = (
+    Format("Zarr", (".zarr",), "pipeline.formats.zarr", "zarr", folder=True, options=("dataset", "level")),
+    Format("HDF5", (".h5", ".hdf5", ".hdf"), "pipeline.formats.hdf5", "h5py", options=("dataset",)),
+    Format("NPY", (".npy",), "pipeline.formats.npy", "numpy"),
+    Format("image", (".png", ".jpg", ".jpeg"), "pipeline.formats.image", "pillow"),
+)
+
+
+def open_source(path: str | os.PathLike[str], dataset: str | None = None, level: int = 0) -> Source:
+    """Describe the array in a file; reads metadata alone.
+
+    Parameters
+    ----------
+    path : path or URL
+        A file or folder of a known format; may go on inside it (``x.zarr/0``, ``x.h5/exported_data``).
+    dataset : str, optional
+        Name inside the file, below what `path` names.
+    level : int
+        Which image of a multiscale pyramid, 0 the finest.
+
+    Raises
+    ------
+    VolumeError
+        If there is no such file, the format is not known, or the file cannot be used.
+    MissingExtraError
+        If the library that reads the format is not installed.
+    """
+    text = os.fspath(path)
+    if text.startswith("file://"):
+        text = text.removeprefix("file://")
+    scheme, found, _ = text.partition("://")
+    if found:
+        return _open_remote(text, scheme, dataset, level)
+    file, inner, row = _locate(os.path.abspath(text))
+    wanted = {"dataset": "/".join(part for part in (inner, dataset) if part), "level": level}
+    for option, value in wanted.items():
+        if value and option not in row.options:
+            raise VolumeError(f"{file}: {row.name} files have no {option}, {value!r} was given")
+    return _open(row, file, **{option: wanted[option] for option in row.options})
+
+
+def _open_remote(url: str, scheme: str, dataset: str | None, level: int) -> Source:
+    if scheme not in REMOTE_SCHEMES:
+        known = ", ".join(sorted(REMOTE_SCHEMES))
+        raise VolumeError(f"{url}: {scheme}:// is not read; known schemes are {known} (for Zarr), and plain paths")
+    return _open(FORMATS[0], url, dataset=dataset or "", level=level)
+
+
+def _open(row: Format, path: str, **options: Any) -> Source:
+    try:
+        module = importlib.import_module(row.module)
+    except ImportError as error:
+        raise MissingExtraError(f"{path}: reading {row.name} needs {row.extra}: pip install {row.extra}") from error
+    try:
+        source: Source = module.open_source(path, **options)
+    except OSError as error:
+        raise VolumeError(f"{path}: cannot be opened: {error.strerror or error}") from error
+    return source
+
+
+def _locate(path: str) -> tuple[str, str, Format]:
+    """The file or folder that `path` names or passes through, the rest of the path, and the format."""
+    parents = [str(parent) for parent in reversed([PurePath(path), *PurePath(path).parents])]
+    for part in parents:
+        row = _row(part)
+        if row and (os.path.isdir(part) if row.folder else os.path.isfile(part)):
+            return part, path.removeprefix(part).strip(os.sep), row
+    if any(os.path.isfile(os.path.join(path, name)) for name in ZARR_DOCUMENTS):
+        return path, "", FORMATS[0]
+    raise VolumeError(_why_not(path))
+
+
+def _row(path: str) -> Format | None:
+    suffix = PurePath(path).suffix.lower()
+    return next((row for row in FORMATS if suffix in row.suffixes), None)
+
+
+def _why_not(path: str) -> str:
+    suffix = PurePath(path).suffix.lower()
+    if not os.path.exists(path):
+        return f"{path}: no such file or folder"
+    if suffix in VENDOR_SUFFIXES:
+        return f"{path}: a microscope vendor's format; convert with bioformats2raw and open the .zarr it makes"
+    kind = "folder" if os.path.isdir(path) else "file"
+    row = _row(path)
+    if row:
+        return f"{path}: is a {kind}; {row.name} is kept in a {'folder' if row.folder else 'file'}"
+    known = ", ".join(suffix for row in FORMATS for suffix in row.suffixes)
+    return f"{path}: this {kind} is of no known format; known are {known}"
