@@ -1,0 +1,92 @@
+"""The zarr arrays of an output: made, opened once in each process, and their chunk files looked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import zarr
+from zarr.codecs import ZstdCodec
+
+from pipeline.durability import DurableStore
+from pipeline.images import ImageSpec
+from pipeline.pyramid import Level
+
+ZarrFormat = Literal[2, 3]
+ZSTD_LEVEL = 1
+DOCUMENTS: dict[ZarrFormat, str] = {2: ".zarray", 3: "zarr.json"}
+
+
+def ensure_array(folder: Path, path: str, spec: ImageSpec, level: Level, zarr_format: ZarrFormat) -> None:
+    """Make the array of one level in a zarr folder, unless its document is there.
+
+    Parameters
+    ----------
+    folder : Path
+        The zarr folder.
+    path : str
+        Name of the array in it; groups on the way are made, too.
+    spec, level : ImageSpec, Level
+        Type and names, and the shape and chunks.
+    zarr_format : {2, 3}
+        zarr format; chunk keys are paths in both.
+    """
+    if (folder / path / DOCUMENTS[zarr_format]).exists():
+        return
+    special: dict[str, Any] = {
+        "compressors": ZstdCodec(level=ZSTD_LEVEL),
+        "chunk_key_encoding": {"name": "default", "separator": "/"},
+        "dimension_names": list(spec.dims),
+    }
+    if zarr_format == 2:
+        special = {
+            "compressors": {"id": "zstd", "level": ZSTD_LEVEL},
+            "chunk_key_encoding": {"name": "v2", "separator": "/"},
+            "attributes": {"_ARRAY_DIMENSIONS": list(spec.dims)},  # how xarray finds names in zarr v2
+        }
+    zarr.create_array(
+        DurableStore(folder),
+        name=path,
+        shape=level.shape,
+        chunks=level.chunks,
+        dtype=spec.dtype,
+        fill_value=0,
+        zarr_format=zarr_format,
+        **special,
+    )
+
+
+@lru_cache(maxsize=256)
+def open_array(folder: Path, path: str, zarr_format: ZarrFormat, token: str) -> zarr.Array[Any]:
+    """Open an array for reading and writing; kept open in this process.
+
+    `token` is only part of the key: it keeps an array of an earlier output at this place from being taken.
+    """
+    array = zarr.open_array(DurableStore(folder), path=path, mode="r+", zarr_format=zarr_format)
+    # Chunks of zeros are written like all others: that a file exists is what says that a chunk is done.
+    return array.with_config({"write_empty_chunks": True})
+
+
+def missing_chunks(array: zarr.Array[Any], start: Sequence[int], stop: Sequence[int]) -> Iterator[str]:
+    """Keys of the chunks touched by the box ``start .. stop`` that have no file."""
+    folder = cast(DurableStore, array.store).root / array.path
+    first = [a // c for a, c in zip(start, array.chunks, strict=True)]
+    counts = [-(-b // c) - a for a, b, c in zip(first, stop, array.chunks, strict=True)]
+    for index in np.ndindex(*counts):
+        key = array.metadata.encode_chunk_key(tuple(a + i for a, i in zip(first, index, strict=True)))
+        if not (folder / key).exists():
+            yield key
+
+
+def slices(start: Sequence[int], stop: Sequence[int]) -> tuple[slice, ...]:
+    """A box as an index."""
+    return tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+
+
+def is_aligned(spec: ImageSpec, start: Sequence[int], stop: Sequence[int]) -> bool:
+    """Whether a box lies inside an image and consists of whole chunks, the last cut at the image's end."""
+    edges = zip(start, stop, spec.chunks, spec.shape, strict=True)
+    return all(0 <= a < b <= n and a % c == 0 and (b % c == 0 or b == n) for a, b, c, n in edges)
