@@ -62,5 +62,5 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 		"$$python" -m venv --clear .venv; \
 	fi
 	@echo "== installing VoxelForest and its tested dependencies into .venv (about a minute)"
-	@$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]"
+	@$(VENV_PYTHON) -m pip install -qq --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]"
 	@touch $(STAMP)

@@ -7,6 +7,7 @@ import configparser
 import importlib.metadata
 import sys
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def _pins() -> dict[str, str]:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pairs = [line.split("==") for line in lines if not line.startswith("#")]
     assert all(len(pair) == 2 for pair in pairs), "constraints.txt holds exact pins alone"
-    return {name: version for name, version in pairs}
+    return dict(pairs)
 
 
 def _installed_closure(names: list[str]) -> Iterator[tuple[str, str]]:
@@ -60,13 +61,13 @@ def test_every_requirement_has_a_pin_in_its_range(extra: str) -> None:
 
 
 def test_every_requirement_has_a_lower_bound() -> None:
-    for requirement in sum(_declared().values(), []):
+    for requirement in chain(*_declared().values()):
         assert [clause.operator for clause in requirement.specifier] == [">="], str(requirement)
 
 
 def test_pins_are_what_is_installed() -> None:
     pins = _pins()
-    installed = dict(_installed_closure([need.name for need in sum(_declared().values(), [])]))
+    installed = dict(_installed_closure([need.name for need in chain(*_declared().values())]))
     assert {name: pins.get(name) for name in installed} == installed
 
 
@@ -76,7 +77,7 @@ def test_environment_yml_has_the_same_versions() -> None:
     assert conda.pop("python") == "3.11"
     pins = _pins()
     groups = [needs for extra, needs in _declared().items() if extra not in NOT_FOR_CONDA]
-    assert conda == {canonicalize_name(need.name): pins[canonicalize_name(need.name)] for need in sum(groups, [])}
+    assert conda == {canonicalize_name(need.name): pins[canonicalize_name(need.name)] for need in chain(*groups)}
 
 
 def _imported() -> set[str]:
