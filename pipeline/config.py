@@ -41,6 +41,9 @@ class Settings(BaseSettings):
     chunk_voxels: int = _row(
         64**3, "voxels", "Voxels of one output chunk per channel: 64x64x64, or 512x512 of a plane.", ge=1
     )
+    block_voxels: int = _row(
+        1 << 22, "voxels", "Largest block that one task computes: small enough for steady progress and even load.", ge=1
+    )
     window_per_thread: int = _row(4, "tasks", "Block tasks submitted ahead for each worker thread.", ge=1)
     block_retries: int = _row(2, "attempts", "How often a block that failed is tried again before the run stops.", ge=0)
     connect_seconds: float = _row(5.0, "seconds", "How long a scheduler may take to answer.", gt=0)

@@ -1,0 +1,308 @@
+"""Random forests over bricks of 64 neighbouring voxels, equal to the bit to a walk row by row.
+
+A brick is 4x4x4 voxels, 2x4x8 or 1x8x8 in thin slabs. The smallest and largest value of each column in a brick decide
+most nodes for all 64 at once; where they do not, one vector comparison gives a 64-bit mask and the walk goes on with
+the mask split. A leaf adds its probabilities under the mask. Trees come in order and sums are float32, so nothing is
+added in another order than row by row. Source of the arithmetic: SEMANTICS section 5.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from numba_ops._jit import jit
+from numba_ops.vector import BRICK, add_masked, below_mask, brick_range, copy4, copy8
+
+NODE = np.dtype([("column", "i4"), ("threshold", "f4"), ("left", "i4"), ("leaf", "i4")])
+EVERY = np.uint64(0xFFFFFFFFFFFFFFFF)
+NONE = np.uint64(0)
+
+
+class Trees(NamedTuple):
+    """A forest packed for evaluation.
+
+    Attributes
+    ----------
+    nodes : ndarray, (nodes,), NODE
+        16 bytes a node, one cache line a step. The right child follows the left; a leaf has `leaf` >= 0. A float32 goes
+        left if it is below `threshold`.
+    probability : ndarray, (leaves, classes), float32
+    total : ndarray, (leaves,), float64
+        Sum of the leaf's probabilities.
+    roots : ndarray, (trees,), int32
+    groups : ndarray, (groups + 1,), int64
+        First tree of each group of trees that is averaged on its own, and the number of trees.
+    plain : bool
+        Whether every leaf sums to 1 so nearly that a group's total is its number of trees.
+    stack : int
+        Deepest pile of undecided nodes that a walk can need.
+    columns : int
+        Features of a row.
+    """
+
+    nodes: Any
+    probability: Any
+    total: Any
+    roots: Any
+    groups: Any
+    plain: bool
+    stack: int
+    columns: int
+
+
+def pack(
+    column: npt.NDArray[np.int32],
+    threshold: npt.NDArray[np.float64],
+    left: npt.NDArray[np.int32],
+    probability: npt.NDArray[np.float64],
+    roots: npt.NDArray[np.int32],
+    group: npt.NDArray[np.int32],
+    columns: int,
+) -> Trees:
+    """Pack checked trees.
+
+    Parameters
+    ----------
+    column : ndarray, (nodes,), int32
+        Tested column, -1 at leaves.
+    threshold : ndarray, (nodes,), float64
+        A row goes left if ``float64(value) < threshold``.
+    left : ndarray, (nodes,), int32
+        Left child; the right child is the next node.
+    probability : ndarray, (nodes, classes), float64
+        Probabilities of the leaves.
+    roots, group : ndarray, (trees,), int32
+        Root and group of each tree; groups ascend.
+    columns : int
+        Features of a row.
+
+    Notes
+    -----
+    Thresholds lie between float32 values: each becomes the smallest float32 that is not below it, which decides alike
+    for every float32.
+    """
+    leaf = column < 0
+    nodes = np.zeros(len(column), NODE)
+    nodes["column"] = np.where(leaf, 0, column)
+    with np.errstate(over="ignore"):
+        nearest = threshold.astype(np.float32)
+    below = nearest.astype(np.float64) < threshold
+    nodes["threshold"] = np.where(below, np.nextafter(nearest, np.float32(np.inf)), nearest)
+    nodes["left"] = left
+    nodes["leaf"] = np.where(leaf, np.cumsum(leaf) - 1, -1)
+    leaves = probability[leaf]
+    total = _sum_classes(leaves)
+    first = np.flatnonzero(np.r_[True, np.diff(group) != 0]) if len(group) else np.zeros(0, np.int64)
+    return Trees(
+        nodes=nodes,
+        probability=np.ascontiguousarray(leaves, np.float32),
+        total=total,
+        roots=np.ascontiguousarray(roots, np.int32),
+        groups=np.append(first, len(group)).astype(np.int64),
+        # a total off by less than half a float32's spacing rounds to the number of trees
+        plain=bool((np.abs(total - 1.0) < 2.0**-26).all()),
+        stack=_depth(left, leaf, roots) + 2,
+        columns=columns,
+    )
+
+
+def _sum_classes(leaves: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.ascontiguousarray(leaves).sum(axis=1)
+
+
+def _depth(left: npt.NDArray[np.int32], leaf: npt.NDArray[np.bool_], roots: npt.NDArray[np.int32]) -> int:
+    depth, level = 0, np.asarray(roots, np.int64)
+    while True:
+        level = level[~leaf[level]]
+        if not len(level):
+            return depth
+        level = np.concatenate([left[level], left[level] + 1])
+        depth += 1
+
+
+@jit
+def _walk_brick(trees, values, first, last, at, out, low, high, node, mask):
+    """Add trees ``first:last`` to the class sums of a brick.
+
+    values: columns of 64 float32 from `at` on; out: classes of 64 float32; low, high: range of each column.
+    """
+    classes = trees.probability.shape[1]
+    for t in range(first, last):
+        node[0] = trees.roots[t]
+        mask[0] = EVERY
+        top = 1
+        while top > 0:
+            top -= 1
+            i = node[top]
+            m = mask[top]
+            while trees.nodes[i].leaf < 0:
+                step = trees.nodes[i]
+                c = step.column
+                threshold = step.threshold
+                left = step.left
+                if high[c] < threshold:
+                    i = left
+                elif low[c] >= threshold:
+                    i = left + 1
+                else:
+                    below = below_mask(values, np.uint64(at + c * BRICK), threshold) & m
+                    above = m & ~below
+                    if above == NONE:
+                        i = left
+                    elif below == NONE:
+                        i = left + 1
+                    else:
+                        node[top] = left + 1
+                        mask[top] = above
+                        top += 1
+                        i = left
+                        m = below
+            leaf = trees.nodes[i].leaf
+            for k in range(classes):
+                add_masked(out, np.uint64(k * BRICK), m, trees.probability[leaf, k])
+
+
+@jit
+def _walk_lane(trees, values, lane, first, last, out):
+    """The plain walk for one voxel of a brick: class sums and the total of all leaf probabilities."""
+    total = 0.0
+    for t in range(first, last):
+        i = trees.roots[t]
+        while trees.nodes[i].leaf < 0:
+            step = trees.nodes[i]
+            i = step.left if values[step.column * BRICK + lane] < step.threshold else step.left + 1
+        leaf = trees.nodes[i].leaf
+        for k in range(trees.probability.shape[1]):
+            out[k * BRICK + lane] += trees.probability[leaf, k]
+        total += trees.total[leaf]
+    return total
+
+
+@jit
+def _evaluate_brick(trees, values, out, scratch, low, high, node, mask):
+    """Probabilities of one brick: values (columns, 64) flat, out and scratch (classes, 64) flat."""
+    classes = trees.probability.shape[1]
+    invalid = NONE
+    for c in range(trees.columns):
+        invalid |= brick_range(values, np.uint64(c * BRICK), low, high, c)
+    out[: classes * BRICK] = np.float32(0)
+    groups = trees.groups.size - 1
+    for group in range(groups):
+        first, last = trees.groups[group], trees.groups[group + 1]
+        count = np.float32(last - first)
+        scratch[: classes * BRICK] = np.float32(0)
+        if trees.plain and invalid == NONE:
+            _walk_brick(trees, values, first, last, 0, scratch, low, high, node, mask)
+            for i in range(classes * BRICK):
+                out[i] += scratch[i] / count * count
+        else:
+            for lane in range(BRICK):
+                total = np.float32(_walk_lane(trees, values, lane, first, last, scratch))
+                for k in range(classes):
+                    out[k * BRICK + lane] += scratch[k * BRICK + lane] / total * count
+    trees_in_all = np.float32(trees.roots.size)
+    for i in range(classes * BRICK):
+        out[i] /= trees_in_all
+    if invalid != NONE:
+        for lane in range(BRICK):
+            if (invalid >> np.uint64(lane)) & np.uint64(1):
+                for k in range(classes):
+                    out[k * BRICK + lane] = np.float32(0)
+
+
+@jit
+def _gather_brick(slab, shape, z, y, x, brick, values):
+    """Copy a brick of every column of a flat slab; voxels beyond the slab repeat its last ones."""
+    columns, depth, rows, width = shape
+    bz, by, bx = brick
+    inside = z + bz <= depth and y + by <= rows and x + bx <= width
+    at = 0
+    for c in range(columns):
+        for i in range(bz):
+            plane = (c * depth + min(z + i, depth - 1)) * rows
+            for j in range(by):
+                row = (plane + min(y + j, rows - 1)) * width
+                if not inside:
+                    for k in range(bx):
+                        values[at + k] = slab[row + min(x + k, width - 1)]
+                elif bx == 4:
+                    copy4(slab, row + x, values, at)
+                else:
+                    copy8(slab, row + x, values, at)
+                at += bx
+
+
+@jit
+def _scatter_brick(result, brick, out, z, y, x, depth, rows, width):
+    """Write what lies inside the slab of a brick's class probabilities; (z, y, x) is its place in `out`."""
+    bz, by, bx = brick
+    for k in range(out.shape[0]):
+        for i in range(min(bz, depth)):
+            for j in range(min(by, rows)):
+                at = k * BRICK + (i * by + j) * bx
+                row = out[k, z + i, y + j, x : x + min(bx, width)]
+                for e in range(row.size):
+                    row[e] = result[at + e]
+
+
+@jit
+def predict_slab(trees, slab, out, z0, y0, x0):
+    """Class probabilities of a slab of features.
+
+    Parameters
+    ----------
+    trees : Trees
+    slab : ndarray, (columns, z, y, x), float32
+        Features of a few planes; columns as the forest numbers them.
+    out : ndarray, (classes, Z, Y, X), float32
+        Written at ``[:, z0:z0 + z, y0:y0 + y, x0:x0 + x]``. A voxel with a NaN in any column gets 0 everywhere.
+    z0, y0, x0 : int
+        Where to write.
+    """
+    columns, depth, rows, width = slab.shape
+    classes = trees.probability.shape[1]
+    bz = 1 if depth == 1 else (2 if depth == 2 else 4)
+    by = 8 if depth == 1 else 4
+    bx = BRICK // (bz * by)
+    brick = (bz, by, bx)
+    flat = slab.reshape(-1)
+    values = np.empty(columns * BRICK, np.float32)
+    result = np.empty(classes * BRICK, np.float32)
+    scratch = np.empty(classes * BRICK, np.float32)
+    low, high = np.empty(columns, np.float32), np.empty(columns, np.float32)
+    node, mask = np.empty(trees.stack, np.int64), np.empty(trees.stack, np.uint64)
+    for z in range(0, depth, bz):
+        for y in range(0, rows, by):
+            for x in range(0, width, bx):
+                _gather_brick(flat, slab.shape, z, y, x, brick, values)
+                _evaluate_brick(trees, values, result, scratch, low, high, node, mask)
+                _scatter_brick(result, brick, out, z0 + z, y0 + y, x0 + x, depth - z, rows - y, width - x)
+
+
+def predict_rows(trees: Trees, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Class probabilities of feature rows.
+
+    Parameters
+    ----------
+    trees : Trees
+    rows : ndarray, (n, columns), float32
+
+    Returns
+    -------
+    ndarray, (n, classes), float32
+
+    Raises
+    ------
+    ValueError
+        If the rows have another number of columns than the forest.
+    """
+    if rows.ndim != 2 or rows.shape[1] != trees.columns:
+        raise ValueError(f"rows of shape {rows.shape} for a forest of {trees.columns} columns")
+    slab = np.ascontiguousarray(rows.T, np.float32).reshape(trees.columns, 1, 1, len(rows))
+    out = np.empty((trees.probability.shape[1], 1, 1, len(rows)), np.float32)
+    if len(rows):
+        predict_slab(trees, slab, out, 0, 0, 0)
+    return np.ascontiguousarray(out[:, 0, 0].T)
