@@ -241,7 +241,7 @@ def as_array(volume: Volume) -> xarray.DataArray:
     import dask.array
     import xarray
 
-    lazy = dask.array.from_array(  # type: ignore[no-untyped-call]
+    lazy = dask.array.from_array(
         volume,
         chunks=_compute_chunks(volume.shape, volume.chunks, volume.dtype.itemsize),
         name=f"raw-{volume.digest}",

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import zarr
-import zarr.storage
 
 from pipeline.errors import MissingExtraError, PipelineError, ReadError, VolumeError
 from pipeline.formats.source import HANDLES, ArraySource, check_sizes, fingerprint_of, native_dtype, one_line, stamp
@@ -18,26 +17,14 @@ from pipeline.formats.zarr_documents import (
     Folder,
     Node,
     check_codecs,
-    check_contained,
     describe_axes,
     images,
     join,
     read_node,
 )
+from pipeline.formats.zarr_store import guarded_store, settle
 
 LISTED = 50  # images that an error lists
-
-
-class ContainedStore(zarr.storage.LocalStore):
-    """A local store that hands out nothing from outside its folder."""
-
-    async def get(self, key: str, *args: Any, **options: Any) -> Any:
-        check_contained(str(self.root), key)
-        return await super().get(key, *args, **options)
-
-    def get_sync(self, key: str, *args: Any, **options: Any) -> Any:
-        check_contained(str(self.root), key)
-        return super().get_sync(key, *args, **options)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,13 +36,21 @@ class ZarrSource(ArraySource):
 
     def fetch(self, box: tuple[slice, ...]) -> npt.NDArray[Any]:
         array = HANDLES.get(("zarr", self.root, self.path, self.fingerprint), self._open)
-        data: npt.NDArray[Any] = np.asarray(array[box])
+        try:
+            data: npt.NDArray[Any] = np.asarray(array[box])
+        except Exception:
+            settle()
+            raise
         if self.stamp is None and data.min() == data.max() and read_node(Folder.at(self.root), self.path) is None:
             raise ReadError(f"{self.url}: is gone")  # a store that vanished would read as missing chunks
         return data
 
     def _open(self) -> zarr.Array[Any]:
-        array = _open_array(self.root, self.path)
+        node = read_node(Folder.at(self.root), self.path)
+        if node is None:
+            raise ReadError(f"{self.url}: is gone")
+        check_codecs(node.document, self.url)
+        array = _open_array(self.root, node)
         if array.shape != self.shape or native_dtype(array.dtype, self.url) != self.dtype:
             raise ReadError(f"{self.url}: is now {array.dtype} {array.shape}, was {self.dtype} {self.shape}")
         return array
@@ -146,7 +141,7 @@ def _describe(folder: Folder, node: Node, image: Node | None) -> ZarrSource:
     url = f"{folder.url}/{node.path}".rstrip("/")
     check_codecs(node.document, url)
     try:
-        array = _open_array(folder.url, node.path)
+        array = _open_array(folder.url, node)
     except (PipelineError, MemoryError):
         raise
     except Exception as error:  # whatever a document made of wrong values runs into
@@ -175,11 +170,7 @@ def _describe(folder: Folder, node: Node, image: Node | None) -> ZarrSource:
     )
 
 
-def _open_array(root: str, path: str) -> zarr.Array[Any]:
-    if "://" in root:
-        store: Any = zarr.storage.FsspecStore.from_url(root, read_only=True)
-    else:
-        store = ContainedStore(root, read_only=True)
-    array = zarr.open_array(store=store, path=path, mode="r")
+def _open_array(root: str, node: Node) -> zarr.Array[Any]:
+    array = zarr.open_array(store=guarded_store(root, node.document), path=node.path, mode="r")
     assert isinstance(array, zarr.Array)
     return array
