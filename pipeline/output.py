@@ -114,7 +114,7 @@ def make_record(
     kept = {"final_axes": final_axes} if output.single else {"version": version}
     documents = [spec.document() for spec in images]
     record = {"digest": digest, "output": output.target.name, "images": documents, "provenance": provenance, **kept}
-    return {**json.loads(json.dumps(record)), "complete": False, "replaces": False}
+    return {**json.loads(json.dumps(record)), "complete": False}
 
 
 def read_record(path: Path) -> Record | None:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from pipeline.durability import publish_file, write_file
 from pipeline.errors import StoreError, WriteError
+from pipeline.guarded_file import GuardedFile
 from pipeline.images import OME_ORDER, ImageSpec
 from pipeline.metadata import OWN_KEY, axistags
 from pipeline.pyramid import chunk_boxes
@@ -88,28 +89,36 @@ def write_hdf5(
     WriteError
         If the disk is full or fails; `path` is as it was.
     """
-    import h5py
-
     try:
         _check_space(spec, path)
-        with h5py.File(temporary, "w") as file:
-            data = file.create_dataset(
-                DATASET,
-                shape=arranged(spec.shape, spec.dims, order, 1),
-                chunks=arranged(spec.chunks, spec.dims, order, 1),
-                dtype=spec.dtype,
-            )
-            data.attrs["axistags"] = axistags(order, spec.spacing)
-            data.attrs["display_mode"] = "default"
-            if spec.value_range is not None:
-                data.attrs["drange"] = np.array(spec.value_range, spec.dtype)
-            data.attrs[OWN_KEY] = json.dumps(record)
-            for where, block in _blocks(array, spec, order):
-                data[where] = block
+        with GuardedFile(temporary) as file:
+            _fill_hdf5(file, array, spec, order, record)
+            file.check()
         publish_file(temporary, path)
-    except (OSError, RuntimeError) as error:  # HDF5 fails to close a file on a full disk with the latter
+    except OSError as error:
         temporary.unlink(missing_ok=True)
         raise WriteError(f"cannot write {path}: {_reason(error)}; --resume tries again") from error
+
+
+def _fill_hdf5(target: GuardedFile, array: Readable, spec: ImageSpec, order: str, record: Mapping[str, Any]) -> None:
+    import h5py
+
+    with h5py.File(target, "w") as file:
+        data = file.create_dataset(
+            DATASET,
+            shape=arranged(spec.shape, spec.dims, order, 1),
+            chunks=arranged(spec.chunks, spec.dims, order, 1),
+            dtype=spec.dtype,
+        )
+        data.attrs["axistags"] = axistags(order, spec.spacing)
+        data.attrs["display_mode"] = "default"
+        if spec.value_range is not None:
+            data.attrs["drange"] = np.array(spec.value_range, spec.dtype)
+        data.attrs[OWN_KEY] = json.dumps(record)
+        for where, block in _blocks(array, spec, order):
+            data[where] = block
+            if target.error is not None:
+                return
 
 
 def write_npy(

@@ -151,7 +151,7 @@ class Store:
         if self.finished:
             return self.path
         self._check_complete()
-        if not self.record["replaces"] and exists(self.path):
+        if not self.record.get("replaces") and exists(self.path):
             raise StoreError(f"{self.path} has appeared meanwhile; move it away, then --resume")
         if self.output.single:
             self._finish_file()
@@ -176,7 +176,7 @@ class Store:
 
     @property
     def _final_record(self) -> dict[str, Any]:
-        return {**{k: v for k, v in self.record.items() if k != "replaces"}, "complete": True}
+        return {**self.record, "complete": True}
 
     def array_path(self, image: str, level: int) -> str:
         """Name of the array of one level inside the zarr folder."""
@@ -270,7 +270,8 @@ def create(
     record = make_record(output, images, version, provenance, digest, final_axes)
     try:
         state = admit(output, record, mode)
-        record["replaces"] = mode == "overwrite" and exists(output.target)
+        if mode == "overwrite" and exists(output.target):
+            record["replaces"] = True
         if state is State.CONTINUE:
             record = dict(read_record(output.partial) or record)
         store = Store(output, tuple(images), version, record, state is State.FINISHED, uuid.uuid4().hex)

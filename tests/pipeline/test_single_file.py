@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from pipeline.errors import WriteError
+from pipeline.output import read_record
+from pipeline.single_file import read_hdf5_record, read_npy_record
+from tests.oracles import load_golden_module
+from tests.outputs import begin, make_spec, make_values, write_all, write_level_0
+
+ROOT = Path(__file__).parents[2]
+ORDERS = [  # dims of the image, axes of the file
+    ("czyx", "zyxc"),
+    ("czyx", "xyzc"),
+    ("tczyx", "tzyxc"),
+    ("tcyx", "ytxc"),
+    ("cyx", "yxc"),
+    ("zyx", "zyxc"),  # a segmentation has a channel axis in ilastik's files
+    ("yx", "tzyxc"),
+]
+LENGTHS = {"t": 2, "c": 3, "z": 9, "y": 35, "x": 33}
+
+
+def expected_in(order: str, dims: str, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    full = values.reshape([LENGTHS[a] if a in dims else 1 for a in "tczyx"])
+    moved = np.einsum(f"tczyx->{order + ''.join(a for a in 'tczyx' if a not in order)}", full)
+    return moved.reshape([LENGTHS[a] if a in dims else 1 for a in order])
+
+
+@pytest.mark.parametrize(("dims", "order"), ORDERS)
+@pytest.mark.parametrize("dtype", ["float32", "uint8", "uint16"])
+def test_both_formats_hold_the_values_in_the_order_asked_for(tmp_path: Path, dims: str, order: str, dtype: str) -> None:
+    spec = make_spec(tuple(LENGTHS[a] for a in dims), dims, dtype=dtype)
+    values = make_values(spec)
+    for name in ("out.h5", "out.npy"):
+        write_all(begin(tmp_path / name, spec, final_axes=order), {"probabilities": values})
+    with h5py.File(tmp_path / "out.h5") as file:
+        hdf5 = file["exported_data"][...]
+    npy = np.load(tmp_path / "out.npy")
+    assert hdf5.dtype == npy.dtype == spec.dtype
+    assert np.array_equal(hdf5, expected_in(order, dims, values))
+    assert np.array_equal(npy, expected_in(order, dims, values))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value_range", "drange"), [("float32", (0, 1), [0.0, 1.0]), ("uint8", (0, 255), [0, 255])]
+)
+def test_hdf5_carries_the_attributes_of_ilastik(tmp_path: Path, dtype: str, value_range: Any, drange: Any) -> None:
+    spec = make_spec(dtype=dtype, value_range=value_range)
+    write_all(begin(tmp_path / "out.h5", spec, final_axes="zyxc"), {"probabilities": make_values(spec)})
+    with h5py.File(tmp_path / "out.h5") as file:
+        data = file["exported_data"]
+        assert list(file) == ["exported_data"]
+        assert data.attrs["axistags"] == load_golden_module("make_golden").axistags("zyxc")
+        assert data.attrs["drange"].tolist() == drange
+        assert data.attrs["drange"].dtype == dtype
+        assert data.attrs["display_mode"] == "default"
+        assert data.chunks == (8, 16, 16, 2)
+
+
+def test_unknown_range_is_left_out(tmp_path: Path) -> None:
+    spec = make_spec(name="features")
+    write_all(begin(tmp_path / "out.h5", spec), {"features": make_values(spec)})
+    with h5py.File(tmp_path / "out.h5") as file:
+        assert "drange" not in file["exported_data"].attrs
+
+
+def test_single_file_keeps_no_coarser_levels_on_the_way(tmp_path: Path) -> None:
+    store = begin(tmp_path / "out.npy", make_spec())
+    assert store.level_blocks("probabilities") == []
+    assert not (store.output.partial / "1").exists()
+
+
+@pytest.mark.parametrize("name", ["out.h5", "out.npy"])
+def test_file_remembers_how_it_was_made(tmp_path: Path, name: str) -> None:
+    spec = make_spec()
+    path = write_all(begin(tmp_path / name, spec), {"probabilities": make_values(spec)})
+    record = read_record(path)
+    assert record is not None
+    assert (record["digest"], record["provenance"]) == ("d1", {"project": "pc.ilp"})
+
+
+def test_npy_has_its_axes_and_names_beside_it(tmp_path: Path) -> None:
+    spec = make_spec(channel_names=("a", "b"), spacing={"z": 2.0})
+    write_all(begin(tmp_path / "out.npy", spec), {"probabilities": make_values(spec)})
+    notes = json.loads((tmp_path / "out.npy.json").read_text())
+    assert (notes["axes"], notes["class_names"], notes["spacing"]) == ("zyxc", ["a", "b"], {"z": 2.0})
+
+
+@pytest.mark.parametrize("content", [b"", b"not hdf5", b"\x89HDF\r\n\x1a\n"])
+def test_file_of_others_has_no_record(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "out.h5").write_bytes(content)
+    (tmp_path / "out.npy").write_bytes(content)
+    (tmp_path / "out.npy.json").write_bytes(content)
+    assert read_hdf5_record(tmp_path / "out.h5") is None
+    assert read_npy_record(tmp_path / "out.npy") is None
+
+
+@pytest.mark.parametrize("name", ["out.h5", "out.npy"])
+def test_space_is_asked_for_before_the_file_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    spec = make_spec((16, 16), "yx")
+    store = begin(tmp_path / name, spec)
+    write_level_0(store, "probabilities", make_values(spec))
+    monkeypatch.setattr("pipeline.single_file.shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(WriteError, match=r"it takes 1024 bytes and 1000 are free"):
+        store.finish()
+    assert [path.name for path in tmp_path.iterdir()] == ["out.partial.zarr"]
+
+
+def limit_file_size() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+
+@pytest.mark.parametrize("name", ["out.zarr", "out.h5", "out.npy"])
+def test_disk_that_fills_up_midway_is_a_sentence_and_the_run_can_go_on(tmp_path: Path, name: str) -> None:
+    chunk = 512 if name == "out.zarr" else 64  # a chunk of the zarr, or just the single file, passes the limit
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom pipeline.errors import WriteError\n"
+        "from tests.outputs import begin, make_spec, make_values, write_all\n"
+        f"spec = make_spec((512, 512), 'yx', chunks=({chunk}, {chunk}))\n"
+        "store = begin(Path(sys.argv[1]), spec, mode='resume')\n"
+        "try: write_all(store, {'probabilities': make_values(spec)})\n"
+        "except WriteError as error: print(error); sys.exit(error.exit_code)\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / name)]
+    options: dict[str, Any] = {"cwd": ROOT, "capture_output": True, "text": True, "timeout": 60, "check": False}
+    failed = subprocess.run(command, preexec_fn=limit_file_size, **options)
+    assert failed.returncode == 1
+    assert failed.stdout.startswith("cannot write ")
+    assert "File too large" in failed.stdout
+    assert failed.stderr == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["out.partial.zarr"]
+    assert subprocess.run(command, **options).returncode == 0
+    assert read_record(tmp_path / name)["complete"] is True  # type: ignore[index]
