@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ProjectError
+from pipeline.hdf5_heap import strings_are_sound
 
 MAX_ELEMENTS = 200_000_000
 """Numbers that are read from one project at most, all its datasets together."""
@@ -49,14 +50,17 @@ class IlpFile:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self._left = MAX_ELEMENTS
-        self._check_regular()
+        self._descriptor = self._open_regular()
         try:
             self._file = h5py.File(self.path, "r", locking="best-effort")
-        except BlockingIOError as error:
-            raise self.error("not_hdf5", "is locked by another program; close it in ilastik first") from error
         except Exception as error:  # h5py answers damage with exceptions of any kind
+            os.close(self._descriptor)
+            locked = isinstance(error, BlockingIOError)
             raise self.error(
-                "not_hdf5", "is not a readable HDF5 file, so it is no ilastik project or it was cut off"
+                "not_hdf5",
+                "is locked by another program; close the project in ilastik first"
+                if locked
+                else "is not a readable HDF5 file, so it is no ilastik project, or it was cut off",
             ) from error
         self._found: dict[str, h5py.HLObject | None] = {"": self._file}
 
@@ -64,9 +68,7 @@ class IlpFile:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
-        self._found.clear()
-        with self._guard("the end"):
-            self._file.close()
+        self.close()
 
     def error(self, code: str, what: str) -> ProjectError:
         """The refusal of this file: `what` continues a sentence that begins with its path."""
@@ -107,6 +109,8 @@ class IlpFile:
             if dataset.shape is None:
                 return None
             self._check_declared(dataset, path)
+            if dataset.dtype.hasobject and dataset.size and not self._has_sound_strings(dataset):
+                raise self.error("not_hdf5", f"is damaged at {path!r}, or stores it as ilastik never does")
             return np.asarray(dataset[()])
 
     def text(self, path: str) -> str | None:
@@ -134,7 +138,8 @@ class IlpFile:
             if not h5py.h5a.exists(dataset.id, b"isEmpty"):
                 return False
             attribute = h5py.h5a.open(dataset.id, b"isEmpty")
-            return attribute.shape == () and bool(dataset.attrs["isEmpty"])
+            plain = attribute.shape == () and attribute.dtype.kind in "biu"
+            return plain and bool(dataset.attrs["isEmpty"])
 
     def _find(self, path: str) -> h5py.HLObject | None:
         if path not in self._found:
@@ -158,20 +163,34 @@ class IlpFile:
         self.spend(math.prod(dataset.shape), path)
         chunk = math.prod(dataset.chunks) if dataset.chunks else 0
         declared = max(math.prod(dataset.shape), chunk) * dataset.dtype.itemsize
-        stored = dataset.id.get_storage_size()
-        strings = h5py.check_dtype(vlen=dataset.dtype) is not None
-        if declared > max(_SMALL_BYTES, _LARGEST_COMPRESSION * stored) or (strings and dataset.size > _MAX_STRINGS):
+        stored = min(dataset.id.get_storage_size(), os.fstat(self._descriptor).st_size)
+        allowed = max(_SMALL_BYTES, stored * (_LARGEST_COMPRESSION if chunk else 1))
+        if declared > allowed or (dataset.dtype.hasobject and dataset.size > _MAX_STRINGS):
             raise self.error("too_large", f"declares {declared} bytes at {path!r} but stores only {stored}")
 
-    def _check_regular(self) -> None:
+    def _has_sound_strings(self, dataset: h5py.Dataset) -> bool:
+        text = h5py.check_string_dtype(dataset.dtype) is not None
+        return text and strings_are_sound(self._file, dataset, self._descriptor)
+
+    def _open_regular(self) -> int:
         try:
-            mode = os.stat(self.path).st_mode
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe must not make us wait for its writer
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise ProjectError(f"cannot open the ilastik project {self.path}: {reason}", "not_hdf5") from error
+        mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
+            os.close(descriptor)
             kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
             raise self.error("not_hdf5", f"is {kind}; an ilastik project (.ilp) is one HDF5 file")
+        return descriptor
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._found.clear()
+        os.close(self._descriptor)
+        with self._guard("the end"):
+            self._file.close()
 
     @contextmanager
     def _guard(self, path: str) -> Iterator[None]:

@@ -75,7 +75,7 @@ def _check_arrays(
 
 def _walk(top: NDArray[np.int64]) -> array[int]:
     """Addresses of all nodes, breadth-first; every one lies inside, has a known type and is reached once."""
-    view, end = memoryview(top), len(top)
+    view, end = top.data, len(top)
     order = array("q", [_ROOT])
     for at in order:  # grows while it is walked
         if not _ROOT <= at < end - 1:

@@ -6,6 +6,7 @@ features and classifier (SEMANTICS 8 and 11). The stored classifier type is a pi
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -82,7 +83,8 @@ def _read_input(file: IlpFile) -> tuple[str, tuple[int, ...] | None]:
     known = axes is not None and set(axes) <= set("tczyx") and {"y", "x"} <= set(axes)
     if axes is None or not known or len(set(axes)) != len(axes):
         raise file.error(
-            "bad_input_data", f"has unusable axes {axes!r} at {raw!r}; each of t c z y x at most once, y and x, are needed"
+            "bad_input_data",
+            f"has unusable axes {axes!r} at {raw!r}; each of t c z y x at most once, y and x, are needed",
         )
     return axes, _read_shape(file, raw, axes)
 
@@ -106,7 +108,9 @@ def _read_shape(file: IlpFile, raw: str, axes: str) -> tuple[int, ...] | None:
         return None
     shape = tuple(stored.ravel().tolist()) if stored.dtype.kind in "iu" and stored.size <= len("tczyx") else ()
     if len(shape) != len(axes) or min(shape) < 1:
-        raise file.error("bad_input_data", f"has a shape at {raw!r} that is not one length >= 1 for each axis of {axes!r}")
+        raise file.error(
+            "bad_input_data", f"has a shape at {raw!r} that is not one length >= 1 for each axis of {axes!r}"
+        )
     return shape
 
 
@@ -127,7 +131,9 @@ def _read_features(file: IlpFile, where: str) -> FeatureSelection:
         raise file.error("no_features", f"has no {missing!r}; select features in ilastik, train and save")
     texts = file.strings(parts[0]) if ids.size <= 100 else None
     if texts is None or scales.dtype.kind not in "fiu" or matrix.dtype.kind not in "biu" or matrix.ndim != 2:
-        raise file.error("bad_features", f"has a {where!r} that is not a list of ids, one of scales and a matrix of flags")
+        raise file.error(
+            "bad_features", f"has a {where!r} that is not a list of ids, one of scales and a matrix of flags"
+        )
     flags = _read_flags(file, f"{where}/ComputeIn2d")
     with _naming(file, f"has an unusable {where!r}"):
         if matrix.shape != (len(texts), scales.size):
@@ -244,7 +250,7 @@ def _read_labels(file: IlpFile, path: str, n_classes: int) -> list[int]:
         stored = file.array(path)
         usable = stored is not None and stored.dtype.kind in "iu" and stored.size == n_classes
         labels = stored.ravel().tolist() if stored is not None and usable else []
-    ascending = all(a < b for a, b in zip(labels, labels[1:], strict=False))
+    ascending = all(a < b for a, b in itertools.pairwise(labels))
     if not labels or not ascending or labels[0] < 1 or labels[-1] > MAX_LABEL:
         raise ProjectError(
             f"{path!r} is not {n_classes} ascending labels within 1..{MAX_LABEL}, one for each class", "bad_forest"

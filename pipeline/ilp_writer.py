@@ -27,9 +27,7 @@ _LABEL_BLOCK = 128
 _TYPE_FLAGS = {"t": 8, "c": 1}
 _SPACE = 2
 
-_CLASSIFIER_TYPE = (
-    "clazyflow.classifiers.parallelVigraRfLazyflowClassifier\nParallelVigraRfLazyflowClassifier\np0\n."
-)
+_CLASSIFIER_TYPE = "clazyflow.classifiers.parallelVigraRfLazyflowClassifier\nParallelVigraRfLazyflowClassifier\np0\n."
 # ilastik reads this text with regular expressions, so its lines must stay as they are
 _FACTORY = (
     "ccopy_reg\n_reconstructor\np0\n(clazyflow.classifiers.parallelVigraRfLazyflowClassifier\n"
