@@ -137,15 +137,24 @@ def _check_storage(dataset: h5py.Dataset, path: str) -> None:
 
 
 def _arrays(file: h5py.File) -> dict[str, h5py.Dataset]:
-    """Name and dataset of every array of two or more dimensions; links are not followed."""
+    """Name and dataset of every array of two or more dimensions; links are not followed.
+
+    The library's own visitor adds up the size of each dataset's index, so it would read all of that.
+    """
     found: dict[str, h5py.Dataset] = {}
-
-    def visit(name: str, node: Any) -> None:
-        if isinstance(node, h5py.Dataset) and node.ndim >= 2:
-            found[name] = node
-
-    file.visititems(visit)
-    return found
+    seen = {file.id}  # a group may be its own grandchild
+    groups: list[tuple[str, h5py.Group]] = [("", file)]
+    for prefix, group in groups:
+        for name in group:
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                continue
+            node = group[name]
+            if isinstance(node, h5py.Dataset) and node.ndim >= 2:
+                found[prefix + name] = node
+            elif isinstance(node, h5py.Group) and node.id not in seen:
+                seen.add(node.id)
+                groups.append((f"{prefix}{name}/", node))
+    return dict(sorted(found.items()))
 
 
 def _only_array(file: h5py.File, path: str) -> str:

@@ -245,11 +245,11 @@ def check_sizes(url: str, shape: Sequence[int], chunks: Sequence[int], dtype: np
 
 def slab_chunks(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
     """Chunks to propose for an array stored in one piece, C order: whole trailing axes, about `SLAB_BYTES` each."""
-    room = max(SLAB_BYTES // itemsize, 1)
+    room = SLAB_BYTES // itemsize
     chunks = []
     for length in reversed(shape):
-        chunks.append(min(length, max(room, 1)))
-        room //= length
+        chunks.append(max(min(length, room), 1))
+        room //= max(length, 1)
     return tuple(reversed(chunks))
 
 

@@ -139,8 +139,8 @@ def _listing(folder: Folder, path: str) -> str:
 
 def _describe(folder: Folder, node: Node, image: Node | None) -> ZarrSource:
     url = f"{folder.url}/{node.path}".rstrip("/")
-    check_codecs(node.document, url)
     try:
+        check_codecs(node.document, url)
         array = _open_array(folder.url, node)
     except (PipelineError, MemoryError):
         raise

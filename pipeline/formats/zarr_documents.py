@@ -93,8 +93,7 @@ class Folder:
 
     def read(self, key: str) -> bytes | None:
         """The bytes of a document, None if there is none."""
-        if self.local:
-            check_contained(self.root, key)
+        check_contained(self.root, key, self.local)
         try:
             data: bytes = self.system.cat_file(f"{self.root}/{key}")
         except ABSENT:
@@ -110,16 +109,19 @@ class Folder:
         return sorted({str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in entries})
 
 
-def check_contained(root: str, key: str) -> None:
-    """Refuse a key that leads out of the folder `root`, through a link or ``..``.
+def check_contained(root: str, key: str, local: bool) -> None:
+    """Refuse a key that leads out of `root`, through ``..`` or, in a local folder, through a link.
 
     Raises
     ------
     VolumeError
         With code ``unsafe_link``.
     """
-    base = os.path.realpath(root)
-    if not os.path.realpath(os.path.join(root, key)).startswith(base.rstrip(os.sep) + os.sep):
+    outside = ".." in key.split("/") or "\0" in key
+    if local and not outside:
+        base = os.path.realpath(root).rstrip(os.sep) + os.sep
+        outside = not os.path.realpath(os.path.join(root, key)).startswith(base)
+    if outside:
         raise VolumeError(f"{root}: {key!r} leads out of the folder; links are not followed there", code="unsafe_link")
 
 

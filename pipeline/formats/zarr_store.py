@@ -44,8 +44,7 @@ class GuardedStore(zarr.storage.WrapperStore[Store]):
         return GuardedStore(store, self._root, self._blosc)
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        if "://" not in self._root:
-            check_contained(self._root, key)
+        check_contained(self._root, key, local="://" not in self._root)
         data = await super().get(key, prototype, byte_range)
         if self._blosc and data is not None and byte_range is None and not key.endswith(DOCUMENTS):
             self._check_frame(key, data)
