@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,7 +14,7 @@ ALL = ((True,) * 7,) * 6
 
 
 @st.composite
-def selections(draw):
+def selections(draw: st.DrawFn) -> FeatureSelection:
     ids = tuple(draw(st.permutations(IDS))[: draw(st.integers(1, 6))])
     scales = tuple(draw(st.lists(st.floats(0.1, 12), min_size=1, max_size=5, unique=True)))
     row = st.tuples(*[st.booleans()] * len(scales))
@@ -22,14 +24,14 @@ def selections(draw):
     return FeatureSelection(ids, scales, tuple(matrix), flags)
 
 
-def reference_of(selection):
+def reference_of(selection: FeatureSelection) -> Any:
     return load_golden_module("ref").Features(
         selection.ids, selection.scales, np.array(selection.matrix), selection.compute_in_2d
     )
 
 
 @pytest.mark.parametrize("name", ["feat_2d_u8", "feat_2d3c_u8", "feat_3d_u8", "feat_3d_mixed_u16", "feat_3d_all2d_u16"])
-def test_channels_and_names_are_those_of_ilastik(name):
+def test_channels_and_names_are_those_of_ilastik(name: str) -> None:
     case = np.load(GOLDEN / f"{name}.npz")
     n_input = int(case["channels"][:, 3].max()) + 1
     z = int(case["points_zyx"][:, 0].max()) + 1
@@ -43,7 +45,7 @@ def test_channels_and_names_are_those_of_ilastik(name):
 
 @given(selections(), st.integers(1, 3), st.integers(1, 40))
 @settings(max_examples=100, deadline=None)
-def test_selection_agrees_with_the_reference(selection, n_input, z):
+def test_selection_agrees_with_the_reference(selection: FeatureSelection, n_input: int, z: int) -> None:
     reference = reference_of(selection)
     channels = [(c.feature, c.scale, c.in_2d, c.input_channel, c.eigenvalue) for c in selection.channels(n_input, z)]
     assert channels == reference.channels(n_input, z)
@@ -54,7 +56,7 @@ def test_selection_agrees_with_the_reference(selection, n_input, z):
 
 @given(selections(), st.integers(1, 50), st.integers(1, 50), st.integers(1, 50))
 @settings(max_examples=100, deadline=None)
-def test_size_rule_agrees_with_the_reference(selection, z, y, x):
+def test_size_rule_agrees_with_the_reference(selection: FeatureSelection, z: int, y: int, x: int) -> None:
     try:
         reference_of(selection).check_size(z, y, x)
     except Exception:
@@ -66,7 +68,7 @@ def test_size_rule_agrees_with_the_reference(selection, z, y, x):
 
 
 @pytest.mark.parametrize("scale", DEFAULT_SCALES)
-def test_smallest_image_is_accepted_and_one_less_refused(scale):
+def test_smallest_image_is_accepted_and_one_less_refused(scale: float) -> None:
     case = np.load(GOLDEN / "feat_tiny.npz")
     y, x = case[f"in_{scale}"].shape
     selection = FeatureSelection(("GaussianSmoothing",), (scale,), ((True,),))
@@ -76,14 +78,14 @@ def test_smallest_image_is_accepted_and_one_less_refused(scale):
             selection.check_size(1, *smaller)
 
 
-def test_unused_scales_ask_for_no_size_and_no_halo():
+def test_unused_scales_ask_for_no_size_and_no_halo() -> None:
     selection = FeatureSelection(("GaussianSmoothing",), (1.0, 10.0), ((True, False),), (False, False))
     selection.check_size(5, 5, 5)
     assert selection.halo_zyx(5) == (7, 7, 7)
     assert selection.used_scales == (0,)
 
 
-def test_three_dimensional_scale_refuses_a_flat_image():
+def test_three_dimensional_scale_refuses_a_flat_image() -> None:
     selection = FeatureSelection(("GaussianSmoothing",), (0.3,), ((True,),), (False,))
     with pytest.raises(PlanError, match="z, y and x"):
         selection.check_size(1, 50, 50)
@@ -100,12 +102,14 @@ def test_three_dimensional_scale_refuses_a_flat_image():
         (None, 2, 9),
     ],
 )
-def test_halo_along_z_is_needed_only_by_three_dimensional_scales(flags, z, halo_z):
+def test_halo_along_z_is_needed_only_by_three_dimensional_scales(
+    flags: tuple[bool, ...] | None, z: int, halo_z: int
+) -> None:
     selection = FeatureSelection(("GaussianSmoothing",), (0.3, 1.6), ((True, True),), flags)
     assert selection.halo_zyx(z) == (halo_z, 9, 9)
 
 
-def test_halo_knows_a_least_scale():
+def test_halo_knows_a_least_scale() -> None:
     assert FeatureSelection(("GaussianSmoothing",), (0.3,), ((True,),)).halo_zyx(9) == (6, 6, 6)
 
 
@@ -128,8 +132,8 @@ def test_halo_knows_a_least_scale():
         ({"ids": (), "matrix": ()}, "no_features"),
     ],
 )
-def test_malformed_selection_is_refused(change, code):
-    good = {"ids": IDS[:2], "scales": (1.0, 2.0), "matrix": ((True, False), (False, True))}
+def test_malformed_selection_is_refused(change: dict[str, Any], code: str) -> None:
+    good: dict[str, Any] = {"ids": IDS[:2], "scales": (1.0, 2.0), "matrix": ((True, False), (False, True))}
     FeatureSelection(**good)
     with pytest.raises(ProjectError) as caught:
         FeatureSelection(**{**good, **change})
