@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,3 +48,10 @@ def full_key(key: Any, ndim: int) -> list[Any]:
         raise IndexError(f"{len(parts)} indices for {ndim} axes")
     whole = [slice(None)] * missing
     return parts + whole if at is None else parts[:at] + whole + parts[at + 1 :]
+
+
+def select(values: np.ndarray[Any, Any], keys: Sequence[Any]) -> np.ndarray[Any, Any]:
+    """Index each axis on its own; integers drop theirs. (NumPy moves axes where lists and integers come together.)"""
+    for axis in reversed(range(len(keys))):
+        values = values[(slice(None),) * axis + (keys[axis],)]
+    return values

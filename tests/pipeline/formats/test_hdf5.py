@@ -6,11 +6,12 @@ from typing import Any
 
 import h5py
 import numpy as np
+import psutil
 import pytest
 
 from pipeline.errors import ReadError, VolumeError
 from pipeline.formats import open_source
-from pipeline.formats.source import close_handles
+from pipeline.formats.source import HANDLES, close_handles
 from tests.pipeline.formats.contract import Array, ChunkedContract, VolumeContract, make_array, read_whole
 
 ARRAY = make_array((6, 7, 8), "<u2")
@@ -164,7 +165,9 @@ def test_rewritten_file_is_read_anew_though_it_was_open(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("no_leaks")
 def test_open_files_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HANDLES, "_limit", lambda: 2)
     for number in range(5):
         (tmp_path / str(number)).mkdir()
         read_whole(open_source(write(tmp_path / str(number), raw=ARRAY)))
+    assert len([file for file in psutil.Process().open_files() if file.path.startswith(str(tmp_path))]) == 2
     close_handles()

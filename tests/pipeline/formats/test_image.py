@@ -16,9 +16,9 @@ from tests.pipeline.formats.contract import Array, VolumeContract, make_array, r
 
 
 class TestPng(VolumeContract):
-    shape = (30, 41)
-    large = (2000, 2000)
-    dtypes = ("?", "u1", "<u2")
+    shape: tuple[int, ...] = (30, 41)
+    large: tuple[int, ...] = (2000, 2000)
+    dtypes: tuple[str, ...] = ("?", "u1", "<u2")
 
     def write(self, path: Path, array: Array) -> Path:
         Image.fromarray(array).save(path / "v.png")

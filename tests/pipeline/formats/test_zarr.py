@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -194,8 +196,8 @@ def chunk_of(path: Path) -> Path:
 @pytest.mark.parametrize("codec", ["blosc", "zstd", "gzip", None])
 @both
 def test_cut_chunk_is_named(tmp_path: Path, version: Any, codec: str | None) -> None:
-    named = {"id": codec} if version == 2 else {"name": codec, "configuration": {}}
-    compressors: Any = None if codec is None else named
+    named: Any = {"id": codec} if version == 2 else {"name": codec, "configuration": {}}
+    compressors = None if codec is None else named
     zarr.create_array(tmp_path / "v.zarr", data=ARRAY, chunks=(3, 3, 3), compressors=compressors, zarr_format=version)
     chunk = chunk_of(tmp_path / "v.zarr")
     os.truncate(chunk, os.path.getsize(chunk) - 8)
@@ -203,6 +205,26 @@ def test_cut_chunk_is_named(tmp_path: Path, version: Any, codec: str | None) -> 
     np.testing.assert_array_equal(source.read((0, 0, 0), (3, 7, 8)), ARRAY[:3])
     with pytest.raises(ReadError, match=r"v\.zarr.*1[.,/] ?1[.,/] ?1.*(damaged|cut off)"):
         read_whole(source)
+
+
+READ_DAMAGED = """
+import sys
+from pipeline.errors import ReadError
+from pipeline.volume import open_raw
+try:
+    open_raw(sys.argv[1], axes="zyx")[...]
+except ReadError as error:
+    print(error)
+"""
+
+
+def test_read_error_leaves_nothing_else_on_the_terminal(tmp_path: Path) -> None:
+    zarr.create_array(tmp_path / "v.zarr", data=make_array((20, 20, 20), "u1"), chunks=(2, 2, 2))
+    os.truncate(chunk_of(tmp_path / "v.zarr"), 3)
+    command = [sys.executable, "-c", READ_DAMAGED, str(tmp_path / "v.zarr")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "chunk (1, 1, 1)" in done.stdout
+    assert done.stderr == ""
 
 
 @both
