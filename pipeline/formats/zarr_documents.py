@@ -215,7 +215,9 @@ def describe_axes(array: Node, image: Node | None) -> tuple[str | None, dict[str
         return None, {}, {}
     level = image.datasets[image.levels.index(array.path)]
     spacing = {
-        a: s * t for a, s, t in zip(axes, _scale(level, len(axes)), _scale(scales, len(axes)), strict=True) if s * t > 0
+        a: s * t
+        for a, s, t in zip(axes, _scale(level, len(axes)), _scale(scales, len(axes)), strict=True)
+        if 0 < s * t < math.inf
     }
     units = {a: str(e["unit"]) for a, e in zip(axes, entries, strict=True) if e.get("unit")}
     return axes, spacing, units
@@ -235,7 +237,8 @@ def _letters(names: list[Any]) -> str | None:
 def _scale(owner: Mapping[str, Any], n: int) -> list[float]:
     """Product of the scale transforms of `owner`; 0 for an axis that has no usable one in a list that is there."""
     factors = [1.0] * n
-    for entry in owner.get("coordinateTransformations") or []:
+    entries = owner.get("coordinateTransformations")
+    for entry in entries if isinstance(entries, list) else []:
         if isinstance(entry, dict) and entry.get("type") == "scale":
             values = entry.get("scale")
             if not isinstance(values, list) or len(values) != n:
@@ -245,8 +248,11 @@ def _scale(owner: Mapping[str, Any], n: int) -> list[float]:
 
 
 def _positive(value: Any) -> float:
-    usable = isinstance(value, int | float) and math.isfinite(value) and value > 0
-    return float(value) if usable else 0.0
+    try:
+        number = float(value) if isinstance(value, int | float) else 0.0
+    except OverflowError:
+        return 0.0
+    return number if math.isfinite(number) and number > 0 else 0.0
 
 
 def _parse(folder: Folder, path: str, text: bytes) -> dict[str, Any]:

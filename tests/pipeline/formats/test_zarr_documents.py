@@ -55,7 +55,9 @@ def test_early_images_have_all_five_axes() -> None:
     assert found == ("tczyx", dict.fromkeys("tczyx", 1.0), {})
 
 
-@pytest.mark.parametrize("scale", [[0.0, 2.0], [-1, 2.0], [float("nan"), 2.0], ["x", 2.0], [None, 2.0]], ids=str)
+@pytest.mark.parametrize(
+    "scale", [[0.0, 2.0], [-1, 2.0], [float("nan"), 2.0], ["x", 2.0], [None, 2.0], [10**400, 2.0]], ids=str
+)
 def test_unusable_scale_leaves_that_axis_unknown(scale: list[Any]) -> None:
     entry = {"path": "0", "coordinateTransformations": [{"type": "scale", "scale": scale}]}
     assert describe_axes(array(), image({"axes": ["y", "x"], "datasets": [entry]}))[1] == {"x": 2.0}
