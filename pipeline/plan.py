@@ -16,6 +16,7 @@ from numba_ops.stack import Stack, build
 from pipeline.blocks import Box, Index, grid, grid_shape
 from pipeline.config import Settings, settings
 from pipeline.errors import PlanError
+from pipeline.features import FeatureSelection
 from pipeline.project import Project, Stage, check_data
 
 OUTPUTS = ("probabilities", "segmentation", "uncertainty", "features")
@@ -30,7 +31,7 @@ TILE_2D = (128, 256)
 
 
 @dataclass(frozen=True)
-class Output:
+class Result:
     """One result of a run.
 
     Parameters
@@ -68,7 +69,7 @@ class Plan:
         Voxels read around a block on each side, clipped at the image; the sum over the stages.
     chunk, block : tuple of int, (t, z, y, x)
         Shape of an output chunk, and of the block that one task computes: whole chunks.
-    outputs : tuple of Output
+    results : tuple of Result
     task_bytes : int
         Memory of one task.
     """
@@ -81,7 +82,7 @@ class Plan:
     halo_zyx: tuple[int, int, int]
     chunk: Index
     block: Index
-    outputs: tuple[Output, ...]
+    results: tuple[Result, ...]
     task_bytes: int
 
     @property
@@ -93,7 +94,7 @@ class Plan:
     def output_bytes(self) -> int:
         """Bytes of all results at full resolution, not compressed."""
         return self.region.size * sum(
-            max(len(o.channels), 1) * np.dtype(o.dtype).itemsize for o in self.outputs
+            max(len(o.channels), 1) * np.dtype(o.dtype).itemsize for o in self.results
         )
 
     @property
@@ -155,7 +156,7 @@ def make(
     region = region or image
     stages = project.stages[: stage or len(project.stages)]
     stacks = build_stacks(stages, n_channels, image.shape[1])
-    results = tuple(_output(name, stages[-1], n_channels, stages, image.shape[1], stored_type) for name in outputs)
+    results = tuple(_result(name, stages[-1], n_channels, stages, image.shape[1], stored_type) for name in outputs)
     z, y, x = (sum(stack.halo_zyx[axis] for stack in stacks) for axis in range(3))
     chunk = choose_chunk(region.shape, limits.chunk_voxels)
 
@@ -170,10 +171,21 @@ def build_stacks(stages: Sequence[Stage], n_channels: int, depth: int) -> tuple[
     """The feature stack of each stage; a later stage sees the earlier one's classes as further channels."""
     stacks = []
     for stage in stages:
-        chosen = stage.features
-        stacks.append(build(chosen.ids, chosen.scales, chosen.matrix, chosen.in_2d(depth), n_channels))
+        stacks.append(build_stack(stage.features, n_channels, depth))
         n_channels += len(stage.class_names)
     return tuple(stacks)
+
+
+def build_stack(selection: FeatureSelection, n_channels: int, depth: int) -> Stack:
+    """Taps and columns of a selection, for an image of `n_channels` channels and `depth` planes."""
+    return build(selection.ids, selection.scales, selection.matrix, selection.in_2d(depth), n_channels)
+
+
+def value_range(result: Result) -> tuple[float, float] | None:
+    """Smallest and largest value that a result can have, as stored; None where that says nothing."""
+    if result.name in ("features", "segmentation"):
+        return None
+    return 0.0, 1.0 if result.dtype == "float32" else float(np.iinfo(result.dtype).max)
 
 
 def tile_shape(stack: Stack) -> tuple[int, int]:
@@ -233,7 +245,7 @@ def _task_bytes(
     n_channels: int,
     itemsize: int,
     stages: Sequence[Stage],
-    outputs: Sequence[Output],
+    results: Sequence[Result],
 ) -> int:
     """Memory of a task: the block it reads, what the earlier stages give, one tile's scratch, and its results twice."""
     outer = math.prod(min(n + 2 * h, m) for n, h, m in zip(block[1:], halo, image.shape[1:], strict=True))
@@ -242,7 +254,7 @@ def _task_bytes(
     for stage in stages[:-1]:  # its probabilities, and the block with them appended
         total += outer * (4 * len(stage.class_names) + itemsize * (n_channels + len(stage.class_names)))
     total += voxels * 4 * stages[-1].forest.n_classes
-    total += voxels * sum(2 * max(len(o.channels), 1) * np.dtype(o.dtype).itemsize for o in outputs)
+    total += voxels * sum(2 * max(len(o.channels), 1) * np.dtype(o.dtype).itemsize for o in results)
     scratch = 0
     for stack in stacks:
         rows, width = (min(a, b) for a, b in zip(tile_shape(stack), block[2:], strict=True))
@@ -250,15 +262,15 @@ def _task_bytes(
     return total + scratch
 
 
-def _output(
+def _result(
     name: str, stage: Stage, n_channels: int, stages: Sequence[Stage], depth: int, stored_type: str
-) -> Output:
+) -> Result:
     if name == "probabilities":
-        return Output(name, stage.class_names, stored_type)
+        return Result(name, stage.class_names, stored_type)
     if name == "features":
         channels = n_channels + sum(len(s.class_names) for s in stages[:-1])
-        return Output(name, stage.features.names(channels, depth), "float32")
-    return Output(name, (), "uint8" if name == "segmentation" else stored_type)
+        return Result(name, stage.features.names(channels, depth), "float32")
+    return Result(name, (), "uint8" if name == "segmentation" else stored_type)
 
 
 def _check_request(

@@ -24,7 +24,7 @@ from numba_ops.features import slabs
 from numba_ops.forest import Trees, pack, predict_slab
 from numba_ops.stack import Stack
 from pipeline.blocks import Box, grid
-from pipeline.plan import Output, Plan, tile_shape
+from pipeline.plan import Result, Plan, tile_shape
 from pipeline.project import Project, Stage
 from pipeline.volume import Volume
 
@@ -53,7 +53,7 @@ class Task:
         The whole volume.
     halo_zyx : tuple of int
     stages : tuple of StageModel
-    outputs : tuple of Output
+    results : tuple of Result
     digest : str
         Of the volume, the project and whatever else decides the results.
     """
@@ -62,14 +62,14 @@ class Task:
     image: Box
     halo_zyx: tuple[int, int, int]
     stages: tuple[StageModel, ...]
-    outputs: tuple[Output, ...]
+    results: tuple[Result, ...]
     digest: str
 
 
 def make_task(volume: Volume, project: Project, plan: Plan) -> Task:
     """What the blocks of `plan` share."""
     stages = build_models(project.stages, plan.stacks)
-    return Task(volume, plan.image, plan.halo_zyx, stages, plan.outputs, run_digest(volume.digest, project, plan))
+    return Task(volume, plan.image, plan.halo_zyx, stages, plan.results, run_digest(volume.digest, project, plan))
 
 
 def build_models(stages: Sequence[Stage], stacks: Sequence[Stack]) -> tuple[StageModel, ...]:
@@ -84,7 +84,7 @@ def build_models(stages: Sequence[Stage], stacks: Sequence[Stack]) -> tuple[Stag
 
 def run_digest(volume_digest: str, project: Project, plan: Plan) -> str:
     """SHA-256, hexadecimal, of everything that decides the results, the way of computing them apart."""
-    said = [RULES, volume_digest, project.digest, len(plan.stacks), [[o.name, o.dtype] for o in plan.outputs]]
+    said = [RULES, volume_digest, project.digest, len(plan.stacks), [[o.name, o.dtype] for o in plan.results]]
     return hashlib.sha256(json.dumps([*said, str(plan.region)]).encode()).hexdigest()
 
 
@@ -107,13 +107,13 @@ def predict_block(task: Task, box: Box) -> dict[str, Array]:
         frame = Box((t, *box.start[1:]), (t + 1, *box.stop[1:]))
         outer = frame.grow(task.halo_zyx, task.image)
         data = task.volume.read(outer)[0]
-        frames.append(compute_frame(task.stages, task.outputs, data, outer.start[1:], image, frame))
-    return {output.name: np.stack([frame[output.name] for frame in frames]) for output in task.outputs}
+        frames.append(compute_frame(task.stages, task.results, data, outer.start[1:], image, frame))
+    return {result.name: np.stack([frame[result.name] for frame in frames]) for result in task.results}
 
 
 def compute_frame(
     stages: Sequence[StageModel],
-    outputs: Sequence[Output],
+    results: Sequence[Result],
     data: Array,
     origin_zyx: Sequence[int],
     image_zyx: Sequence[int],
@@ -124,7 +124,7 @@ def compute_frame(
     Parameters
     ----------
     stages : sequence of StageModel
-    outputs : sequence of Output
+    results : sequence of Result
     data : ndarray, (c, z, y, x)
         The core with its halo, clipped at the image.
     origin_zyx : sequence of int
@@ -146,11 +146,11 @@ def compute_frame(
         here = data[(slice(None), *region.slices((0, *origin_zyx))[1:])]
         data = np.concatenate([here, quantise(classes, data.dtype)])
         origin_zyx = region.start[1:]
-    names = {output.name for output in outputs}
+    names = {result.name for result in results}
     classes, features = _evaluate(
         stages[-1], data, origin_zyx, image_zyx, core, "features" in names, with_classes=names != {"features"}
     )
-    return {output.name: _derive(output, classes, features) for output in outputs}
+    return {result.name: _derive(result, classes, features) for result in results}
 
 
 def _evaluate(
@@ -191,19 +191,19 @@ def quantise(classes: npt.NDArray[np.float32], dtype: np.dtype[Any]) -> Array:
     return scaled.astype(np.int64).astype(dtype)  # truncates; signed types wrap
 
 
-def _derive(output: Output, classes: npt.NDArray[np.float32], features: npt.NDArray[np.float32]) -> Array:
-    if output.name == "features":
+def _derive(wanted: Result, classes: npt.NDArray[np.float32], features: npt.NDArray[np.float32]) -> Array:
+    if wanted.name == "features":
         return features
-    if output.name == "segmentation":
+    if wanted.name == "segmentation":
         return (classes.argmax(axis=0) + 1).astype(np.uint8)
     result = classes
-    if output.name == "uncertainty":
+    if wanted.name == "uncertainty":
         if len(classes) == 1:
             result = np.zeros_like(classes[0])
         else:
             second, largest = np.partition(classes, -2, axis=0)[-2:]
             result = np.float32(1) - (largest - second)
-    return renormalise(result, output.dtype)
+    return renormalise(result, wanted.dtype)
 
 
 def renormalise(values: npt.NDArray[np.float32], dtype: str) -> Array:

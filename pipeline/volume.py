@@ -21,7 +21,7 @@ from pipeline.blocks import AXES, Box
 from pipeline.errors import VolumeError
 from pipeline.formats import open_source
 from pipeline.formats.source import Source, fingerprint_of
-from pipeline.indexing import AxisIndex, full_key
+from pipeline.indexing import AxisIndex, full_key, select
 
 if TYPE_CHECKING:
     import xarray
@@ -138,7 +138,7 @@ class Volume:
         box = [by_axis[axis] for axis in self.source_axes]
         data = self.source.read([part.start for part in box], [part.stop for part in box])
         ordered = axis_names.reorder(data, self.source_axes, self.dims)
-        return np.ascontiguousarray(ordered[tuple(part.inside for part in parts)])
+        return np.ascontiguousarray(select(ordered, [part.inside for part in parts]))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Volume) and self.digest == other.digest
@@ -238,17 +238,12 @@ def _name_axes(source: Source, axes: str | None, project_axes: str | None, versi
 
 def as_array(volume: Volume) -> xarray.DataArray:
     """The lazy, labelled array over a volume that `open_volume` returns."""
-    import dask.array
     import xarray
 
-    lazy = dask.array.from_array(
-        volume,
-        chunks=_compute_chunks(volume.shape, volume.chunks, volume.dtype.itemsize),
-        name=f"raw-{volume.digest}",
-        meta=np.empty((0,) * volume.ndim, volume.dtype),
-        asarray=False,  # with fancy=True, the default, Dask passes a slice on to Volume.__getitem__
-        inline_array=True,
-    )
+    from pipeline.sliced import sliced_array
+
+    chunks = _compute_chunks(volume.shape, volume.chunks, volume.dtype.itemsize)
+    lazy = sliced_array(volume, chunks, f"raw-{volume.digest}")
     attrs = {name: value for name, value in (("spacing", volume.spacing), ("units", volume.units)) if value}
     array = xarray.DataArray(lazy, dims=tuple(volume.dims), name="raw", attrs=attrs)
     array.encoding["volume"] = volume

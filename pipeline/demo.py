@@ -1,0 +1,172 @@
+"""The demo: a made volume, a project trained on a corner of it, the whole volume predicted, and a picture.
+
+It takes the way a person takes: annotate a crop in ilastik, save the project, then run that project on all of it. Only
+the annotating is made up here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline import samples
+from pipeline.errors import StoreError
+from pipeline.features import DEFAULT_SCALES, FeatureSelection
+from pipeline.ilp_writer import TrainingImage, write_project
+from pipeline.images import ImageSpec
+from pipeline.progress import Progress
+from pipeline.project import open_project
+from pipeline.run import Request, run
+from pipeline.store import create
+from pipeline.training import train_stage
+from pipeline.volume import open_raw
+
+SHAPE = (64, 384, 384)
+CROP = (48, 192, 192)
+STROKES = 25
+PLANE = 30  # shown in the picture
+SELECTED = {
+    "GaussianSmoothing": (0.3, 1.0, 3.5),
+    "LaplacianOfGaussian": (1.6, 3.5),
+    "GaussianGradientMagnitude": (1.6,),
+    "DifferenceOfGaussians": (1.6,),
+    "StructureTensorEigenvalues": (3.5,),
+    "HessianOfGaussianEigenvalues": (1.6, 3.5),
+}
+
+
+def run_demo(folder: Path, progress: Progress) -> dict[str, Any]:
+    """Do the whole main job in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is missing; the demo's own files in it are replaced.
+    progress : Progress
+
+    Returns
+    -------
+    dict
+        What was made: paths, seconds, and for each class the share of voxels, recall and precision.
+
+    Raises
+    ------
+    StoreError
+        If the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot make the folder {folder}: {error.strerror}") from error
+    progress.note(f"making a volume of {'x'.join(map(str, SHAPE))} voxels, and scribbles on a corner of it")
+    sample = samples.tissue(SHAPE)
+    raw, project_path, out = folder / "raw.zarr", folder / "tissue.ilp", folder / "probabilities.zarr"
+    write_volume(raw, sample.raw)
+    progress.note("training a random forest on the scribbles, into an ilastik project")
+    write_demo_project(project_path, sample)
+    project = open_project(project_path)
+    volume = open_raw(raw, project_axes=project.axes)
+    summary = run(Request(project, volume, out, mode="overwrite"), progress)
+    probabilities = open_raw(out)
+    segmentation = 1 + probabilities.read(probabilities.whole)[0].argmax(axis=0).astype(np.uint8)
+    picture = folder / "picture.png"
+    progress.note("drawing the picture")
+    draw_picture(picture, sample.raw, probabilities[:, PLANE], segmentation)
+    return {
+        "raw": str(raw),
+        "project": str(project_path),
+        "probabilities": str(out),
+        "picture": str(picture),
+        "voxels": summary.voxels,
+        "seconds": round(summary.seconds, 3),
+        "classes": score(segmentation, sample.truth),
+    }
+
+
+def write_volume(path: Path, raw: npt.NDArray[np.uint8]) -> None:
+    """Write a volume (z, y, x) as OME-Zarr or HDF5, by the suffix, with the sample's voxel size."""
+    chunks = (32, 128, 128)
+    spec = ImageSpec("raw", "zyx", raw.shape, chunks, "uint8", samples.SPACING, samples.UNITS, value_range=(0, 255))
+    made = {"software": "voxelforest demo"}
+    store = create(path, [spec], provenance=made, digest="made", mode="overwrite", final_axes="zyx")
+    store.write("raw", (0, 0, 0), raw)
+    for level in store.level_blocks("raw"):
+        for block in level:
+            store.build_level_block("raw", block.level, block.start, block.stop)
+    store.finish()
+
+
+def write_demo_project(path: Path, sample: samples.Sample) -> None:
+    """Train on scribbles over a crop, and write crop and project beside each other."""
+    corner = tuple(slice(0, n) for n in CROP)
+    crop, labels = sample.raw[corner], samples.scribbles(sample.truth[corner], STROKES)
+    matrix = tuple(tuple(scale in chosen for scale in DEFAULT_SCALES) for chosen in SELECTED.values())
+    selection = FeatureSelection(tuple(SELECTED), DEFAULT_SCALES, matrix, (False,) * len(DEFAULT_SCALES))
+    stage = train_stage(crop[None], labels, selection, samples.CLASS_NAMES, samples.CLASS_COLORS)
+    write_volume(path.with_name("crop.h5"), crop)
+    image = TrainingImage("crop.h5/exported_data", "zyx", CROP)
+    write_project(path, [stage], image, annotations=[labels], n_rows=int((labels > 0).sum()), overwrite=True)
+
+
+def score(segmentation: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8]) -> list[dict[str, Any]]:
+    """For each class its share of the volume, and recall and precision by voxels."""
+    rows = []
+    for label, name in enumerate(samples.CLASS_NAMES, start=1):
+        found, there = segmentation == label, truth == label
+        both = float((found & there).sum())
+        rows.append(
+            {
+                "name": name,
+                "share": float(found.mean()),
+                "recall": both / max(float(there.sum()), 1.0),
+                "precision": both / max(float(found.sum()), 1.0),
+            }
+        )
+    return rows
+
+
+def draw_picture(
+    path: Path,
+    raw: npt.NDArray[np.uint8],
+    probabilities: npt.NDArray[np.float32],
+    segmentation: npt.NDArray[np.uint8],
+) -> None:
+    """Raw data, probabilities and segmentation of one plane, and of a cut along z, side by side.
+
+    Parameters
+    ----------
+    path : Path
+        PNG to write.
+    raw, segmentation : ndarray, (z, y, x), uint8
+    probabilities : ndarray, (classes, y, x), float32
+        Of plane `PLANE`.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    colors = np.array(samples.CLASS_COLORS, np.float32) / 255
+    blended = np.einsum("cyx,cr->yxr", probabilities, colors).clip(0, 1)
+    aspect = samples.SPACING["z"] / samples.SPACING["y"]
+    panels = [
+        ("raw", raw[PLANE], raw[:, raw.shape[1] // 2]),
+        ("probabilities", blended, None),
+        ("most probable class", colors[segmentation[PLANE] - 1], colors[segmentation[:, raw.shape[1] // 2] - 1]),
+    ]
+    figure = Figure(figsize=(12, 5.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(2, 3, height_ratios=[raw.shape[1], raw.shape[0] * aspect])
+    for column, (title, plane, cut) in enumerate(panels):
+        top, bottom = axes[:, column]
+        top.imshow(plane, cmap="gray")
+        top.set_title(f"{title}, z = {PLANE}" if column == 0 else title)
+        if cut is not None:
+            bottom.imshow(cut, cmap="gray", aspect=aspect)
+        for axis in (top, bottom):
+            axis.set_axis_off()
+    legend = [Patch(color=c, label=n) for c, n in zip(colors, samples.CLASS_NAMES, strict=True)]
+    axes[1, 1].legend(handles=legend, loc="center", ncols=2, frameon=False)
+    figure.savefig(path, dpi=110)

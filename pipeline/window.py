@@ -1,0 +1,222 @@
+"""Many tasks through a Dask client with a bounded number of them in flight.
+
+The scheduler never holds more than a window of tasks, so first results come at once, memory does not grow with the
+number of tasks, and an interrupt loses no more than a window. Tasks write what they make and return a few bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import queue
+import threading
+from asyncio import sleep
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError as LostFuture
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from distributed import Client, Future, KilledWorker, Worker
+
+from pipeline.config import settings
+from pipeline.errors import CancelledError, ClusterError, PipelineError
+
+Item = TypeVar("Item")
+
+POLL_SECONDS = 0.2  # how soon `cancelled` and a lost scheduler are noticed
+
+
+@dataclass(frozen=True)
+class Failure(Generic[Item]):
+    """An item whose task failed for good, and what it raised last."""
+
+    item: Item
+    error: Exception
+
+
+@dataclass(frozen=True)
+class _Attempt(Generic[Item]):
+    item: Item
+    number: int
+    tries: int
+    future: Future
+
+
+def run_windowed(
+    client: Client,
+    task: Callable[..., Any],
+    items: Iterable[Item],
+    *,
+    window: int,
+    key_prefix: str,
+    shared: Sequence[Any] = (),
+    retries: int | None = None,
+    on_done: Callable[[Item, Any], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    keep_going: bool = False,
+) -> list[Failure[Item]]:
+    """Run ``task(*shared, item)`` once for each item, at most `window` of them in flight.
+
+    Parameters
+    ----------
+    task : callable
+        A module-level function; it may run twice, or on a worker that dies, and must then give the same.
+    items : iterable
+        Taken lazily, a window ahead.
+    window : int
+        Tasks submitted and not done, >= 1; a few for each worker thread keep all of them busy.
+    key_prefix : str
+        Names the tasks; equal names mean equal results, so it holds the digest of all that decides them.
+    shared : sequence
+        First arguments of every call, sent to each worker once and not with every task; not to be changed by tasks.
+    retries : int, optional
+        How often a task that raised is run again; `settings().block_retries` by default. A `PipelineError` is
+        final at once, a worker that died costs no retry.
+    on_done : callable, optional
+        Called here with the item and the task's result, in the order of completion.
+    cancelled : callable, optional
+        Asked several times a second; true ends the run.
+    keep_going : bool
+        Whether the other items are still run after a failure.
+
+    Returns
+    -------
+    list of Failure
+        Empty, unless `keep_going` is set and items failed.
+
+    Raises
+    ------
+    CancelledError
+        If `cancelled` said so. On this and on any other exception, `KeyboardInterrupt` included, what is in flight
+        is cancelled and tasks that already run are waited for, `settings().cancel_seconds` at most.
+    ClusterError
+        If an item's task killed its workers, or the scheduler went away for good.
+    Exception
+        What the first failing task raised.
+    """
+    limit = settings().block_retries if retries is None else retries
+    run = _Run(client, task, key_prefix, shared)
+    todo = enumerate(items)
+    failures: list[Failure[Item]] = []
+    try:
+        run.submit_new(itertools.islice(todo, window))
+        while run.flying:
+            for attempt, error, result in run.finished(cancelled):
+                if error is None:
+                    if on_done is not None:
+                        on_done(attempt.item, result)
+                elif _may_repeat(error, attempt.tries, limit):
+                    run.repeat(attempt, error)
+                elif keep_going:
+                    failures.append(Failure(attempt.item, _explained(error, attempt.item)))
+                else:
+                    raise _explained(error, attempt.item)
+            run.submit_new(itertools.islice(todo, window - len(run.flying)))
+    except BaseException:
+        run.abandon()
+        raise
+    return failures
+
+
+def _may_repeat(error: Exception, tries: int, limit: int) -> bool:
+    if isinstance(error, LostFuture):
+        return True
+    return tries <= limit and not isinstance(error, PipelineError | KilledWorker)
+
+
+def _explained(error: Exception, item: object) -> Exception:
+    if isinstance(error, KilledWorker):
+        return ClusterError(
+            f"Block {item} was given up: {error.allowed_failures + 1} workers died while they computed it. Most often "
+            "memory ran out: use fewer workers, or a smaller VOXELFOREST_TASK_MEMORY."
+        )
+    return error
+
+
+class _Run(Generic[Item]):
+    """The tasks of one run that are in flight. Used from one thread; Dask's callbacks only fill the queue."""
+
+    def __init__(self, client: Client, task: Callable[..., Any], key_prefix: str, shared: Sequence[Any]) -> None:
+        self._client = client
+        self._task = task
+        self._prefix = key_prefix
+        # A task's result and not scattered data: Dask makes it again when the worker that holds it dies.
+        self._shared = [
+            client.submit(_keep, value, key=f"{key_prefix}-shared-{number}") for number, value in enumerate(shared)
+        ]
+        self._done: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.flying: dict[str, _Attempt[Item]] = {}
+
+    def submit_new(self, numbered: Iterable[tuple[int, Item]]) -> None:
+        for number, item in numbered:
+            self._submit(item, number, tries=1, key=f"{self._prefix}-{number}")
+
+    def repeat(self, attempt: _Attempt[Item], error: Exception) -> None:
+        """Run it again under a new key, since Dask keeps an error under the old one; a lost worker costs no try."""
+        tries = attempt.tries if isinstance(error, LostFuture) else attempt.tries + 1
+        self._submit(attempt.item, attempt.number, tries=tries, key=f"{attempt.future.key}-again")
+
+    def _submit(self, item: Item, number: int, *, tries: int, key: str) -> None:
+        future = self._client.submit(self._task, *self._shared, item, key=key)
+        self.flying[key] = _Attempt(item, number, tries, future)
+        future.add_done_callback(lambda done: self._done.put(done.key))
+
+    def finished(self, cancelled: Callable[[], bool] | None) -> Iterator[tuple[_Attempt[Item], Exception | None, Any]]:
+        """Wait for the next task to end; yield all that have ended, with error or result."""
+        keys = {self._next_key(cancelled)}
+        with contextlib.suppress(queue.Empty):
+            while True:
+                keys.add(self._done.get_nowait())
+        attempts = [self.flying.pop(key) for key in keys if key in self.flying]
+        good = [attempt for attempt in attempts if attempt.future.status == "finished"]
+        try:
+            results = dict(zip(good, self._client.gather([attempt.future for attempt in good]), strict=True))
+        except Exception:  # a result was lost after it was made; each is asked for alone below
+            results = {}
+        for attempt in attempts:
+            yield (attempt, None, results[attempt]) if attempt in results else (attempt, *_outcome(attempt.future))
+
+    def _next_key(self, cancelled: Callable[[], bool] | None) -> str:
+        while True:
+            if cancelled is not None and cancelled():
+                raise CancelledError("The run was cancelled; what is written stays.")
+            if self._client.status == "closed":
+                raise ClusterError("The Dask scheduler went away and did not come back; what is written stays.")
+            with contextlib.suppress(queue.Empty):
+                return self._done.get(timeout=POLL_SECONDS)
+
+    def abandon(self) -> None:
+        """Cancel what waits and give what runs a bounded time to end, so that no thread writes behind our back."""
+        if self._client.status != "running":
+            return
+        with contextlib.suppress(Exception):
+            self._client.cancel([attempt.future for attempt in self.flying.values()], reason="the run was given up")
+        seconds = settings().cancel_seconds
+        # In a thread, since a call to a worker that has just died returns only when Dask gives the worker up.
+        wait = threading.Thread(target=self._wait_until_idle, args=(seconds,), daemon=True)
+        wait.start()
+        wait.join(seconds + 1)
+
+    def _wait_until_idle(self, seconds: float) -> None:
+        with contextlib.suppress(Exception):
+            self._client.run(_until_idle, seconds, on_error="ignore")
+
+
+def _outcome(future: Future) -> tuple[Exception | None, Any]:
+    try:
+        return None, future.result()
+    except Exception as error:
+        return error, None
+
+
+def _keep(value: Any) -> Any:
+    return value
+
+
+async def _until_idle(seconds: float, dask_worker: Worker) -> None:
+    """Return when the worker computes nothing, or after `seconds`."""
+    step = 0.02
+    for _ in range(int(seconds / step)):
+        if dask_worker.state.executing_count == 0:
+            return
+        await sleep(step)
