@@ -86,7 +86,7 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Predict a volume into a file."""
-    from pipeline import console
+    from pipeline import display
     from pipeline.project import open_project
     from pipeline.region import parse_region
     from pipeline.volume import open_raw
@@ -113,7 +113,7 @@ def predict(
         workers=workers,
     )
     make_plan(request)
-    with console.progress(as_json) as progress:
+    with display.report(as_json) as progress:
         summary = run(request, progress)
     document = {
         "output": summary.path,
@@ -135,12 +135,12 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """The whole main job on a made volume."""
-    from pipeline import console
-    from pipeline.demo import run_demo
+    from pipeline import console, display
+    from pipeline.demo import describe_demo, run_demo
 
-    with console.progress(as_json) as progress:
+    with display.report(as_json) as progress:
         document = run_demo(folder, progress)
-    console.show_demo(document, as_json)
+    console.show(describe_demo(document), document, as_json)
 
 
 @app.command()

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline import samples
+from pipeline.description import Section
 from pipeline.errors import StoreError
 from pipeline.features import DEFAULT_SCALES, FeatureSelection
 from pipeline.ilp_writer import TrainingImage, write_project
@@ -84,6 +85,26 @@ def run_demo(folder: Path, progress: Progress) -> dict[str, Any]:
         "seconds": round(summary.seconds, 3),
         "classes": score(segmentation, sample.truth),
     }
+
+
+def describe_demo(document: dict[str, Any]) -> tuple[Section, ...]:
+    """What `run_demo` made, as tables, and what to do next."""
+    scores = [
+        (row["name"], f"{row['share']:.1%}", f"{row['recall']:.1%}", f"{row['precision']:.1%}")
+        for row in document["classes"]
+    ]
+    folder = Path(document["raw"]).parent
+    next_steps = (
+        ("look", f"open {document['picture']}"),
+        ("the project", f"voxelforest info {document['project']}"),
+        ("one plane", f"voxelforest predict {document['project']} {document['raw']} {folder}/plane.npy --roi z=30:31"),
+        ("your own", "voxelforest predict YOUR.ilp YOUR.h5 OUT.zarr"),
+    )
+    return (
+        Section("Classes, against the truth", ("class", "of the volume", "recall", "precision"), tuple(scores)),
+        Section("Made", (), tuple((key, document[key]) for key in ("raw", "project", "probabilities", "picture"))),
+        Section("What to run next", (), next_steps),
+    )
 
 
 def write_volume(path: Path, raw: npt.NDArray[np.uint8]) -> None:
