@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from numba_ops.stack import SLAB, Scale, Stack
-from numba_ops.stream import Geometry, Kernels, Work, advance
+from numba_ops.stream import advance
+from numba_ops.tile import align, allocate, lay_kernels, lay_tile, make_work, work_sizes
 
 Float = npt.NDArray[np.float32]
-IDENTITY = np.ones(1, np.float32)
 
 
 def slabs(
@@ -75,15 +75,30 @@ def _pad_tile(
     pad: int,
     halo_z: int,
 ) -> Float:
-    """Raw data as float32 with `pad` voxels around the core along y and x, reflected outside the image."""
-    slices, widths = [], []
+    """Raw data as flat float32 with `pad` voxels around the core along y and x, reflected outside the image."""
+    inside, places = [], []
     for axis, reach in enumerate((halo_z, pad, pad)):
         (start, stop), n = core[axis], image[axis]
         lo, hi = max(start - reach, 0), min(stop + reach, n)
-        slices.append(slice(lo - origin[axis], hi - origin[axis]))
-        widths.append((0, 0) if axis == 0 else (lo - start + reach, stop + reach - hi))
-    tile = channel[tuple(slices)].astype(np.float32)
-    return np.pad(tile, widths, mode="reflect") if any(map(any, widths)) else tile
+        inside.append(slice(lo - origin[axis], hi - origin[axis]))
+        places.append(slice(lo - start + reach, hi - start + reach))
+    depth = inside[0].stop - inside[0].start
+    rows, width = (stop - start + 2 * pad for start, stop in core[1:])
+    flat = allocate(depth * rows * align(width))
+    tile = flat[: depth * rows * align(width)].reshape(depth, rows, align(width))
+    with np.errstate(over="ignore"):
+        tile[:, places[1], places[2]] = channel[tuple(inside)]
+    _reflect(tile[:, :, :width].transpose(2, 0, 1)[:, :, places[1]], core[2][0] - pad, image[2])
+    _reflect(tile.transpose(1, 0, 2), core[1][0] - pad, image[1])
+    return flat
+
+
+def _reflect(rows: Float, first: int, n: int) -> None:
+    """Fill the rows outside an image of `n` rows from those inside; row 0 is image row `first`."""
+    period = max(2 * (n - 1), 1)
+    for i in [*range(min(max(-first, 0), len(rows))), *range(max(n - first, 0), len(rows))]:
+        at = (first + i) % period
+        rows[i] = rows[min(at, period - at) - first]
 
 
 class _Stream:
@@ -99,40 +114,13 @@ class _Stream:
         image: Sequence[int],
         core: Sequence[tuple[int, int]],
     ) -> None:
-        self.columns = scale.columns[channel]
-        self.tile = tile.reshape(-1)
-        self.geometry = g = _geometry(scale, first, pad, image, core)
-        self.kernels = _kernels(scale)
-        sizes = scale.scratch(g.rows, g.width)
-        self.work = Work(**{name: np.empty(size, np.float32) for name, size in sizes.items()})
+        g = lay_tile(scale, first, pad, image, core)
         z0 = core[0][0]
-        self.position = np.array(
-            [max(z0 - reach, 0) for reach in (g.margin_z + g.smooth_z, g.margin_z, g.filter_z)], np.int64
-        )
+        start = [max(z0 - g.margin_z, 0)] * 2
+        done = np.array([max(start[0] - g.smooth_z, 0), *start, max(z0 - g.filter_z, 0)], np.int64)
+        work = make_work(work_sizes(scale, g.rows, g.width))
+        columns = np.ascontiguousarray(scale.columns[channel])
+        self._state = (g, lay_kernels(scale), work, done, scale.orders_z(channel), columns, tile)
 
     def advance(self, slab: Float, start: int, stop: int) -> None:
-        advance(
-            self.geometry, self.kernels, self.work, self.position, self.columns, self.tile, slab, start, stop
-        )
-
-
-def _geometry(
-    scale: Scale, first: int, pad: int, image: Sequence[int], core: Sequence[tuple[int, int]]
-) -> Geometry:
-    _, (y0, y1), (x0, x1) = core
-    smooth, edge = len(scale.presmooth) - 1, max(map(len, scale.gradient)) - 1
-    margin, reach = scale.filter_reach, max(map(len, scale.filters)) - 1
-    deep = 0 if scale.in_2d else 1
-    return Geometry(
-        depth=image[0], height=image[1], breadth=image[2], first=first, y=y0, x=x0, rows=y1 - y0, width=x1 - x0,
-        pad=pad, margin=margin, margin_z=margin * deep, smooth=smooth, filter=reach, edge=edge,
-        smooth_z=smooth * deep, filter_z=reach * deep, edge_z=edge * deep, flat=scale.in_2d,
-    )  # fmt: skip
-
-
-def _kernels(scale: Scale) -> Kernels:
-    def join(parts: Sequence[Float]) -> tuple[Float, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        lengths = np.array([len(p) for p in parts], np.int64)
-        return np.concatenate(parts), np.cumsum(lengths) - lengths, lengths - 1
-
-    return Kernels(scale.presmooth, *join(scale.filters), scale.inner, *join(scale.gradient), IDENTITY)
+        advance(*self._state, slab, start, stop)

@@ -1,12 +1,25 @@
 """Convolution of rows with symmetric or antisymmetric taps, and the border rule.
 
-A row may be several rows of an image laid end to end: the y and z passes of a whole plane are one call.
+Rows are whole vectors of 16 (`numba_ops.tile` keeps buffers so): nothing is ever computed one value at a time.
+Sources and outputs must not overlap.
 """
 
 from __future__ import annotations
 
 from numba_ops._jit import jit
-from numba_ops.vector import even1, even16, even64, odd1, odd16, odd64
+from numba_ops.tap_vectors import (
+    GROUP_LANES,
+    even16,
+    even64,
+    odd16,
+    odd64,
+    orders16,
+    orders64,
+    smooth_group,
+    smooth_group8,
+)
+from numba_ops.tile import GROUP
+from numba_ops.vector import keep_apart
 
 
 @jit
@@ -20,47 +33,103 @@ def mirror(i, n):
 
 
 @jit
-def convolve_row(src, base, offsets, first, taps, k0, reach, odd, out, at, n):
-    """Write `n` convolved values to ``out[at:]``, all in float32, accumulated from the centre outwards by fma.
-
-    Value x is ``k[0] * src[base + off[0] + x] + sum_j k[j] * (src[base + off[j] + x] ± src[base + off[-j] + x])`` with
-    ``k = taps[k0:]`` and ``off[j] = offsets[first + reach + j]``; minus where `odd`. Source and output must not overlap:
-    the last vector of a row starts early and computes some values twice.
-    """
-    x = 0
-    if odd:
-        while x + 64 <= n:
-            odd64(src, base + x, offsets, first, taps, k0, reach, out, at + x)
-            x += 64
-        while x < n and n >= 16:
-            x = min(x, n - 16)
-            odd16(src, base + x, offsets, first, taps, k0, reach, out, at + x)
-            x += 16
-        while x < n:
-            odd1(src, base + x, offsets, first, taps, k0, reach, out, at + x)
-            x += 1
-    else:
-        while x + 64 <= n:
-            even64(src, base + x, offsets, first, taps, k0, reach, out, at + x)
-            x += 64
-        while x < n and n >= 16:
-            x = min(x, n - 16)
-            even16(src, base + x, offsets, first, taps, k0, reach, out, at + x)
-            x += 16
-        while x < n:
-            even1(src, base + x, offsets, first, taps, k0, reach, out, at + x)
-            x += 1
-
-
-@jit
 def fill_offsets(offsets, reach, stride):
-    """Offsets ``-reach * stride .. reach * stride`` of the taps along an axis with this stride."""
+    """Offsets ``-reach * stride ... reach * stride`` of the taps along an axis with this stride."""
     for j in range(2 * reach + 1):
         offsets[j] = (j - reach) * stride
 
 
 @jit
-def fill_ring_offsets(offsets, reach, plane, depth, ring, plane_size):
-    """Offsets of planes ``plane - reach .. plane + reach`` of a volume `depth` planes deep, in a ring of `ring` planes."""
-    for j in range(2 * reach + 1):
-        offsets[j] = (mirror(plane + j - reach, depth) % ring) * plane_size
+def fill_ring(offsets, first, count, depth, ring, size):
+    """Offsets of `count` planes from image plane `first` on, in a ring of `ring` planes of an image `depth` deep."""
+    for j in range(count):
+        offsets[j] = (mirror(first + j, depth) % ring) * size
+
+
+@jit
+def convolve_rows(src, base, pitch, offsets, first, taps, k0, reach, odd, out, at, out_pitch, rows, n):
+    """Convolve rows of `n` values, a multiple of 16, with taps of any radius.
+
+    Value x of a row is ``k[0] * a[0] + sum_j k[j] * (a[j] ± a[-j])``, minus where `odd`, with ``k = taps[k0:]`` and
+    ``a[j] = src[base + offsets[first + reach + j] + x]``. Rows are `pitch` apart in the source, `out_pitch` in the output.
+    """
+    keep_apart()
+    for _ in range(rows):
+        x = 0
+        while x + 64 <= n:
+            if odd:
+                odd64(src, base + x, offsets, first, taps, k0, reach, out, at + x)
+            else:
+                even64(src, base + x, offsets, first, taps, k0, reach, out, at + x)
+            x += 64
+        while x < n:
+            if odd:
+                odd16(src, base + x, offsets, first, taps, k0, reach, out, at + x)
+            else:
+                even16(src, base + x, offsets, first, taps, k0, reach, out, at + x)
+            x += 16
+        base += pitch
+        at += out_pitch
+
+
+@jit
+def smooth_across(src, base, offsets, taps, reach, out, at, out_pitch, rows, n):
+    """Convolve with even taps of any radius across rows of `n` values, a multiple of 16.
+
+    Row i of the output is centred on ``src[base + offsets[reach + i]:]``: `offsets` names ``rows + 2 * reach`` rows.
+    """
+    keep_apart()
+    i = 0
+    while i + GROUP <= rows:
+        x = 0
+        while x + GROUP_LANES <= n:
+            smooth_group(src, base + x, offsets, i, taps, reach, out, at + x, out_pitch)
+            x += GROUP_LANES
+        while x < n:
+            smooth_group8(src, base + x, offsets, i, taps, reach, out, at + x, out_pitch)
+            x += 8
+        at += GROUP * out_pitch
+        i += GROUP
+    while i < rows:
+        convolve_rows(src, base, 0, offsets, i, taps, 0, reach, False, out, at, 0, 1, n)
+        at += out_pitch
+        i += 1
+
+
+@jit
+def differentiate(src, base, pitch, offsets, k, orders, out, at, apart, out_pitch, rows, n):
+    """Derivatives of several orders along one axis, from the same loads.
+
+    Parameters
+    ----------
+    src : ndarray, float32, flat
+        Row i starts at ``base + i * pitch``; ``offsets[k.widest + j]`` leads to its j-th neighbours.
+    k : Orders
+    orders : int
+        Bit o: order o is wanted.
+    out : ndarray, float32, flat
+        Row i of order o goes to ``at + o * apart + i * out_pitch``; the places of orders below the highest wanted one
+        may be written, too.
+    rows, n : int
+        Rows, and values of a row: a multiple of 16.
+    """
+    keep_apart()
+    if k.common == 0:
+        for o in range(3):
+            if (orders >> o) & 1:
+                first = k.widest - k.reach[o]
+                to = at + o * apart
+                convolve_rows(
+                    src, base, pitch, offsets, first, k.taps, k.at[o], k.reach[o], o == 1, out, to, out_pitch, rows, n
+                )
+        return
+    for _ in range(rows):
+        x = 0
+        while x + 64 <= n:
+            orders64(src, base + x, offsets, k.taps, k.common, orders, out, at + x, apart)
+            x += 64
+        while x < n:
+            orders16(src, base + x, offsets, k.taps, k.common, orders, out, at + x, apart)
+            x += 16
+        base += pitch
+        at += out_pitch

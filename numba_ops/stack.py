@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numba_ops.taps import WINDOW_FILTER, WINDOW_PRESMOOTH, presmooth_sigma, taps
+from numba_ops.tile import INNER, PLANES, YX00, YX01, YX02, YX10, YX11, YX20, work_sizes
 
 FEATURES = (
     "GaussianSmoothing",
@@ -25,6 +26,15 @@ SMOOTH, LAPLACIAN, GRADIENT, DIFFERENCE, STRUCTURE, HESSIAN = range(len(FEATURES
 INNER_RATIO = 0.66
 STRUCTURE_RATIO = 0.5
 SLAB = 4  # planes of a slab: a brick of the forest is 4 x 4 x 4 voxels
+
+# What each feature reads: in-plane derivative and order along z; the structure tensor has passes of its own.
+NEEDS = {
+    SMOOTH: ((YX00, 0),),
+    LAPLACIAN: ((YX02, 0), (YX20, 0), (YX00, 2)),
+    GRADIENT: ((YX01, 0), (YX10, 0), (YX00, 1)),
+    DIFFERENCE: ((YX00, 0), (INNER, 0)),
+    HESSIAN: ((YX02, 0), (YX20, 0), (YX00, 2), (YX11, 0), (YX01, 1), (YX10, 1)),
+}
 Taps = npt.NDArray[np.float32]
 
 
@@ -67,34 +77,34 @@ class Scale:
     @property
     def filter_reach(self) -> int:
         """Presmoothed voxels that the filters need on each side."""
-        reach = max(map(len, self.filters)) - 1
-        return reach + max(map(len, self.gradient)) - 1 if self.wants_tensor else reach
+        _, reach, edge = self.reaches
+        return reach + edge if self.wants_tensor else reach
 
     @property
     def reach(self) -> int:
         """Raw voxels needed on each side."""
         return len(self.presmooth) - 1 + self.filter_reach
 
-    def scratch(self, rows: int, width: int) -> dict[str, int]:
-        """Elements of each buffer of `numba_ops.stream.Work` for a tile of ``rows x width`` voxels, whatever its depth."""
-        smooth, margin = len(self.presmooth) - 1, self.filter_reach
-        edge, reach = max(map(len, self.gradient)) - 1, max(map(len, self.filters)) - 1
-        deep = 0 if self.in_2d else 1
-        plane = (rows + 2 * margin) * (width + 2 * margin)
-        wide = (rows + 2 * reach) * (width + 2 * reach) if self.wants_tensor else 0
-        core, slots = rows * width, (reach + margin) * deep + 1
-        inner = bool((self.columns[:, DIFFERENCE] >= 0).any())
-        return {
-            "rows": (rows + 2 * (margin + smooth)) * (width + 2 * margin),
-            "smooth": (2 * smooth + 1) * plane * deep,
-            "plane": max(plane, 3 * wide),
-            "ordered": (rows + 2 * margin) * (width + 2 * reach),
-            "derivative": 6 * slots * core,
-            "inner": slots * core if inner else 0,
-            "edge": 3 * (2 * edge * deep + 1) * wide,
-            "product": wide,
-            "tensor": 6 * (2 * reach * deep + 1) * core if self.wants_tensor else 0,
-        }
+    @property
+    def reaches(self) -> tuple[int, int, int]:
+        """Reach of the presmoothing, of the filters and of the structure tensor's gradient, voxels."""
+        return len(self.presmooth) - 1, max(map(len, self.filters)) - 1, max(map(len, self.gradient)) - 1
+
+    def orders_z(self, channel: int) -> npt.NDArray[np.int64]:
+        """Orders along z that each in-plane derivative of a channel is wanted in: bit o for order o, 0 for none.
+
+        Returns
+        -------
+        ndarray, (7,), int64
+            In the order of `numba_ops.tile`: YX00 ... INNER. In a 2-D scale, order 0 stands for the derivative itself.
+        """
+        orders = np.zeros(PLANES, np.int64)
+        for feature, wanted in NEEDS.items():
+            if self.columns[channel, feature] >= 0:
+                for plane, order in wanted:
+                    if order == 0 or not self.in_2d:
+                        orders[plane] |= 1 << order
+        return orders
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,11 +133,11 @@ class Stack:
         return deep, flat, flat
 
     def scratch_bytes(self, depth: int, rows: int, width: int) -> int:
-        """Bytes that `numba_ops.features.slabs` holds for a tile of ``depth x rows x width`` voxels, its input apart."""
+        """Bytes that `numba_ops.features.slabs` holds for a tile of ``depth x rows x width`` voxels, input apart."""
         halo, pad, _ = self.halo_zyx
         raw = self.n_channels * (depth + 2 * halo) * (rows + 2 * pad) * (width + 2 * pad)
         streams = sum(
-            sum(s.scratch(rows, width).values()) * int((s.columns >= 0).any(axis=1).sum()) for s in self.scales
+            sum(work_sizes(s, rows, width).values()) * int((s.columns >= 0).any(axis=1).sum()) for s in self.scales
         )
         return 4 * (raw + streams + self.n_columns * min(SLAB, depth) * rows * width)
 

@@ -7,12 +7,45 @@ travel with it, so that no worker's arithmetic can change a bit. Source: SEMANTI
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 WINDOW_PRESMOOTH = 3.5
 WINDOW_FILTER = 2.0
+
+
+class Orders(NamedTuple):
+    """Taps of the derivatives of order 0, 1 and 2 at one sigma.
+
+    Attributes
+    ----------
+    taps : ndarray, float32
+        Right halves, laid end to end.
+    at, reach : ndarray, (3,), int64
+        Where the taps of each order start, and how far they reach.
+    widest : int
+        The largest reach.
+    common : int
+        The reach if it is 1 or 2 for all orders, which has fast code; else 0.
+    """
+
+    taps: Any
+    at: Any
+    reach: Any
+    widest: int
+    common: int
+
+
+def lay_out(parts: Sequence[npt.NDArray[np.float32]]) -> Orders:
+    """Taps of orders 0, 1, 2 in one array; order 2 may be missing."""
+    parts = [*parts, parts[-1]][:3]
+    lengths = np.array([len(part) for part in parts], np.int64)
+    widest = int(lengths.max()) - 1
+    common = widest if widest in (1, 2) and (lengths == widest + 1).all() else 0
+    return Orders(np.concatenate(parts), np.cumsum(lengths) - lengths, lengths - 1, widest, common)
 
 
 def radius(sigma: float, window: float, order: int = 0) -> int:

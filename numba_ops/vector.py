@@ -1,7 +1,7 @@
-"""Fixed-width vector operations that numba's auto-vectoriser does not find, as LLVM intrinsics.
+"""Fixed-width vector operations that numba's auto-vectoriser does not find, as LLVM intrinsics: what they share.
 
-LLVM splits the wide vectors for the processor at hand (AVX-512, AVX2, NEON), with an explicit fused multiply-add, so the
-bits do not depend on how a loop was vectorised. Plain indexing in a tap loop costs 40 ns a voxel where these cost 4
+LLVM splits the wide vectors for the processor at hand (AVX-512, AVX2, NEON), with an explicit fused multiply-add, so
+the bits do not depend on how a loop was vectorised. Plain indexing in a tap loop costs 40 ns a voxel where these cost 4
 (numba keeps a test for negative indices and LLVM gives up on alias checks).
 
 All take flat float32 arrays and element offsets; nothing is checked: callers own the geometry.
@@ -22,78 +22,60 @@ I64 = ir.IntType(64)
 BRICK = 64  # voxels that the forest decides at once: one bit each in a 64-bit mask
 
 
-def _splat(b: ir.IRBuilder, vector: ir.VectorType, scalar: Any) -> Any:
+def splat(b: ir.IRBuilder, vector: ir.VectorType, scalar: Any) -> Any:
+    """A vector with `scalar` in every lane."""
     lane = b.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(I32, 0))
     zeros = ir.Constant(ir.VectorType(I32, vector.count), [0] * vector.count)
     return b.shuffle_vector(lane, ir.Constant(vector, ir.Undefined), zeros)
 
 
-def _data(ctx: Any, b: ir.IRBuilder, kind: Any, array: Any) -> Any:
+def data_of(ctx: Any, b: ir.IRBuilder, kind: Any, array: Any) -> Any:
+    """Pointer to the first element of a numba array."""
     return ctx.make_array(kind)(ctx, b, array).data
 
 
-def _load(b: ir.IRBuilder, data: Any, index: Any, vector: ir.VectorType) -> Any:
+def load(b: ir.IRBuilder, data: Any, index: Any, vector: ir.VectorType) -> Any:
+    """``data[index:index + lanes]``; any alignment."""
     value = b.load(b.bitcast(b.gep(data, [index]), vector.as_pointer()))
     value.align = 4
     return value
 
 
-def _store(b: ir.IRBuilder, value: Any, data: Any, index: Any) -> None:
+def store(b: ir.IRBuilder, value: Any, data: Any, index: Any) -> None:
+    """``data[index:index + lanes] = value``; any alignment."""
     b.store(value, b.bitcast(b.gep(data, [index]), value.type.as_pointer())).align = 4
 
 
-def _make_taps(width: int, odd: bool) -> Any:
-    """``out[o:o+width] = k0 * a[b:] + sum_j k_j * (a[b + off_j:] ± a[b + off_-j:])``, fused, from the centre outwards."""
-
-    @intrinsic
-    def op(
-        tyctx: Any, src: Any, base: Any, offsets: Any, first: Any, k: Any, k0: Any, reach: Any, out: Any, at: Any
-    ) -> Any:
-        n = types.intp
-        sig = types.void(src, n, offsets, n, k, n, n, out, n)
-
-        def codegen(ctx: Any, b: ir.IRBuilder, s: Any, args: Any) -> Any:
-            vt = ir.VectorType(F32, width)
-            data, offs, ks, dst = (_data(ctx, b, s.args[i], args[i]) for i in (0, 2, 4, 7))
-            base, first, k0, reach, at = (args[i] for i in (1, 3, 5, 6, 8))
-            one = ir.Constant(I64, 1)
-            kp = b.gep(ks, [k0])
-            centre = b.add(first, reach)
-
-            def row(i: Any) -> Any:
-                return _load(b, data, b.add(base, b.load(b.gep(offs, [i]))), vt)
-
-            start = b.fmul(_splat(b, vt, b.load(kp)), row(centre))
-            fma = cgutils.get_or_insert_function(b.module, ir.FunctionType(vt, [vt] * 3), f"llvm.fma.v{width}f32")
-            entry, loop, done = b.block, b.append_basic_block("taps"), b.append_basic_block("done")
-            b.cbranch(b.icmp_signed(">=", reach, one), loop, done)
-            b.position_at_end(loop)
-            j, acc = b.phi(I64), b.phi(vt)
-            right, left = row(b.add(centre, j)), row(b.sub(centre, j))
-            pair = b.fsub(right, left) if odd else b.fadd(right, left)
-            total = b.call(fma, [_splat(b, vt, b.load(b.gep(kp, [j]))), pair, acc])
-            following = b.add(j, one)
-            for phi, init, nxt in ((j, one, following), (acc, start, total)):
-                phi.add_incoming(init, entry)
-                phi.add_incoming(nxt, loop)
-            b.cbranch(b.icmp_signed("<=", following, reach), loop, done)
-            b.position_at_end(done)
-            result = b.phi(vt)
-            result.add_incoming(start, entry)
-            result.add_incoming(total, loop)
-            _store(b, result, dst, at)
-            return ctx.get_dummy_value()
-
-        return sig, codegen
-
-    return op
+def fused(b: ir.IRBuilder, factor: Any, value: Any, acc: Any) -> Any:
+    """``factor * value + acc`` with one rounding."""
+    vector = value.type
+    function = ir.FunctionType(vector, [vector] * 3)
+    name = f"llvm.fma.v{vector.count}f32"
+    return b.call(cgutils.get_or_insert_function(b.module, function, name), [factor, value, acc])
 
 
-even64, even16, even1 = (_make_taps(w, False) for w in (64, 16, 1))
-odd64, odd16, odd1 = (_make_taps(w, True) for w in (64, 16, 1))
+@intrinsic
+def keep_apart(tyctx: Any) -> Any:
+    """Keep the function that says this out of line: it is compiled once instead of at every call."""
+
+    def codegen(ctx: Any, b: ir.IRBuilder, s: Any, args: Any) -> Any:
+        b.function.attributes.add("noinline")
+        return ctx.get_dummy_value()
+
+    return types.void(), codegen
 
 
-def _make_copy(width: int) -> Any:
+@intrinsic
+def fma(tyctx: Any, a: Any, x: Any, y: Any) -> Any:
+    """``a * x + y`` with one rounding, for scalars of one type; LLVM vectorises it."""
+
+    def codegen(ctx: Any, b: ir.IRBuilder, s: Any, args: Any) -> Any:
+        return b.fma(*args)
+
+    return y(y, y, y), codegen
+
+
+def make_copy(width: int) -> Any:
     """``out[at:at + width] = src[base:base + width]``"""
 
     @intrinsic
@@ -101,8 +83,8 @@ def _make_copy(width: int) -> Any:
         sig = types.void(src, types.intp, out, types.intp)
 
         def codegen(ctx: Any, b: ir.IRBuilder, s: Any, args: Any) -> Any:
-            value = _load(b, _data(ctx, b, s.args[0], args[0]), args[1], ir.VectorType(F32, width))
-            _store(b, value, _data(ctx, b, s.args[2], args[2]), args[3])
+            value = load(b, data_of(ctx, b, s.args[0], args[0]), args[1], ir.VectorType(F32, width))
+            store(b, value, data_of(ctx, b, s.args[2], args[2]), args[3])
             return ctx.get_dummy_value()
 
         return sig, codegen
@@ -110,7 +92,7 @@ def _make_copy(width: int) -> Any:
     return op
 
 
-copy4, copy8 = _make_copy(4), _make_copy(8)
+copy4, copy8, copy16 = make_copy(4), make_copy(8), make_copy(16)
 
 
 @intrinsic
@@ -120,8 +102,8 @@ def below_mask(tyctx: Any, array: Any, at: Any, threshold: Any) -> Any:
 
     def codegen(ctx: Any, b: ir.IRBuilder, s: Any, args: Any) -> Any:
         vt = ir.VectorType(F32, BRICK)
-        x = _load(b, _data(ctx, b, s.args[0], args[0]), args[1], vt)
-        return b.bitcast(b.fcmp_ordered("<", x, _splat(b, vt, args[2])), I64)
+        x = load(b, data_of(ctx, b, s.args[0], args[0]), args[1], vt)
+        return b.bitcast(b.fcmp_ordered("<", x, splat(b, vt, args[2])), I64)
 
     return sig, codegen
 
@@ -136,7 +118,7 @@ def brick_range(tyctx: Any, array: Any, at: Any, low: Any, high: Any, column: An
     sig = types.uint64(array, types.uint64, low, high, types.intp)
 
     def codegen(ctx: Any, b: ir.IRBuilder, s: Any, args: Any) -> Any:
-        x = _load(b, _data(ctx, b, s.args[0], args[0]), args[1], ir.VectorType(F32, BRICK))
+        x = load(b, data_of(ctx, b, s.args[0], args[0]), args[1], ir.VectorType(F32, BRICK))
         for order, target in (("<", 2), (">", 3)):
             best = x
             while best.type.count > 1:
@@ -149,7 +131,7 @@ def brick_range(tyctx: Any, array: Any, at: Any, low: Any, high: Any, column: An
                 )
                 best = b.select(b.fcmp_ordered(order, one, two), one, two)
             scalar = b.extract_element(best, ir.Constant(I32, 0))
-            b.store(scalar, b.gep(_data(ctx, b, s.args[target], args[target]), [args[4]]))
+            b.store(scalar, b.gep(data_of(ctx, b, s.args[target], args[target]), [args[4]]))
         return b.bitcast(b.fcmp_unordered("uno", x, x), I64)
 
     return sig, codegen
@@ -162,10 +144,10 @@ def add_masked(tyctx: Any, array: Any, at: Any, mask: Any, value: Any) -> Any:
 
     def codegen(ctx: Any, b: ir.IRBuilder, s: Any, args: Any) -> Any:
         vt = ir.VectorType(F32, BRICK)
-        data = _data(ctx, b, s.args[0], args[0])
-        x = _load(b, data, args[1], vt)
+        data = data_of(ctx, b, s.args[0], args[0])
+        x = load(b, data, args[1], vt)
         lanes = b.bitcast(args[2], ir.VectorType(ir.IntType(1), BRICK))
-        _store(b, b.select(lanes, b.fadd(x, _splat(b, vt, args[3])), x), data, args[1])
+        store(b, b.select(lanes, b.fadd(x, splat(b, vt, args[3])), x), data, args[1])
         return ctx.get_dummy_value()
 
     return sig, codegen

@@ -1,0 +1,185 @@
+"""Convolution of one vector of neighbours, or of a few such vectors at once, as LLVM intrinsics.
+
+Every value is ``k[0] * a[0]``, then ``fma(k[j], a[+j] ± a[-j], sum)`` from the centre outwards (SEMANTICS section 3);
+the variants differ in what they load only once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+from llvmlite import ir
+from numba import types
+from numba.core.codegen import get_host_cpu_features
+from numba.extending import intrinsic
+
+from numba_ops.tile import GROUP
+from numba_ops.vector import F32, I64, data_of, fused, load, splat, store
+
+def _group_lanes() -> int:
+    """Lanes that leave `smooth_group` without spills: it keeps three vectors an output in registers."""
+    given = numba.config.CPU_FEATURES
+    features = get_host_cpu_features() if given is None else given
+    return 32 if "+avx512f" in features else 8
+
+
+GROUP_LANES = _group_lanes()
+
+
+def _make_taps(width: int, odd: bool) -> Any:
+    """Any radius, one vector: ``out[at:]`` from ``src[base + offsets[first + reach ± j]:]`` and ``taps[k0 + j]``."""
+
+    @intrinsic
+    def op(
+        tyctx: Any, src: Any, base: Any, offsets: Any, first: Any, taps: Any, k0: Any, reach: Any, out: Any, at: Any
+    ) -> Any:
+        n = types.intp
+        sig = types.void(src, n, offsets, n, taps, n, n, out, n)
+
+        def codegen(ctx: Any, b: ir.IRBuilder, s: Any, args: Any) -> Any:
+            vt = ir.VectorType(F32, width)
+            data, offs, ks, dst = (data_of(ctx, b, s.args[i], args[i]) for i in (0, 2, 4, 7))
+            base, first, k0, reach, at = (args[i] for i in (1, 3, 5, 6, 8))
+            kp = b.gep(ks, [k0])
+            centre = b.add(first, reach)
+
+            def row(i: Any) -> Any:
+                return load(b, data, b.add(base, b.load(b.gep(offs, [i]))), vt)
+
+            def step(j: Any, acc: list[Any]) -> list[Any]:
+                right, left = row(b.add(centre, j)), row(b.sub(centre, j))
+                pair = b.fsub(right, left) if odd else b.fadd(right, left)
+                return [fused(b, splat(b, vt, b.load(b.gep(kp, [j]))), pair, acc[0])]
+
+            start = b.fmul(splat(b, vt, b.load(kp)), row(centre))
+            store(b, _count(b, reach, [start], step)[0], dst, at)
+            return ctx.get_dummy_value()
+
+        return sig, codegen
+
+    return op
+
+
+def _count(b: ir.IRBuilder, stop: Any, state: list[Any], step: Any) -> list[Any]:
+    """Loop j = 1 ... stop, with ``state = step(j, state)``; the state after it."""
+    one = ir.Constant(I64, 1)
+    entry, loop, done = b.block, b.append_basic_block("taps"), b.append_basic_block("done")
+    b.cbranch(b.icmp_signed(">=", stop, one), loop, done)
+    b.position_at_end(loop)
+    j = b.phi(I64)
+    before = [b.phi(value.type) for value in state]
+    after = step(j, before)
+    following = b.add(j, one)
+    for phi, init, value in zip([j, *before], [one, *state], [following, *after], strict=True):
+        phi.add_incoming(init, entry)
+        phi.add_incoming(value, loop)
+    b.cbranch(b.icmp_signed("<=", following, stop), loop, done)
+    b.position_at_end(done)
+    result = [b.phi(value.type) for value in state]
+    for phi, init, value in zip(result, state, after, strict=True):
+        phi.add_incoming(init, entry)
+        phi.add_incoming(value, loop)
+    return result
+
+
+def _make_group(width: int) -> Any:
+    """Even taps of any radius, `GROUP` outputs that are neighbours along the taps.
+
+    Output t is ``out[at + t * pitch:]``, centred on ``offsets[first + reach + t]``. Each neighbour is loaded once: what is
+    one output's ``a[+j]`` is the previous one's ``a[+j + 1]``, so that arithmetic, not loading, sets the pace.
+    """
+
+    @intrinsic
+    def op(
+        tyctx: Any, src: Any, base: Any, offsets: Any, first: Any, taps: Any, reach: Any, out: Any, at: Any, pitch: Any
+    ) -> Any:
+        n = types.intp
+        sig = types.void(src, n, offsets, n, taps, n, out, n, n)
+
+        def codegen(ctx: Any, b: ir.IRBuilder, s: Any, args: Any) -> Any:
+            vt = ir.VectorType(F32, width)
+            data, offs, ks, dst = (data_of(ctx, b, s.args[i], args[i]) for i in (0, 2, 4, 6))
+            base, first, reach, at, pitch = (args[i] for i in (1, 3, 5, 7, 8))
+            centre = b.add(first, reach)
+            ahead = b.add(centre, ir.Constant(I64, GROUP - 1))
+
+            def row(i: Any) -> Any:
+                return load(b, data, b.add(base, b.load(b.gep(offs, [i]))), vt)
+
+            def step(j: Any, state: list[Any]) -> list[Any]:
+                right = [*state[1:GROUP], row(b.add(ahead, j))]
+                left = [row(b.sub(centre, j)), *state[GROUP : 2 * GROUP - 1]]
+                k = splat(b, vt, b.load(b.gep(ks, [j])))
+                sums = state[2 * GROUP :]
+                sums = [fused(b, k, b.fadd(r, q), acc) for r, q, acc in zip(right, left, sums, strict=True)]
+                return [*right, *left, *sums]
+
+            rows = [row(b.add(centre, ir.Constant(I64, t))) for t in range(GROUP)]
+            k = splat(b, vt, b.load(ks))
+            state = _count(b, reach, [*rows, *rows, *(b.fmul(k, r) for r in rows)], step)
+            for total in state[2 * GROUP :]:
+                store(b, total, dst, at)
+                at = b.add(at, pitch)
+            return ctx.get_dummy_value()
+
+        return sig, codegen
+
+    return op
+
+
+def _make_orders(width: int) -> Any:
+    """Derivatives of orders 0, 1, 2 of a vector at once, from the same loads.
+
+    ``offsets[0]`` ... ``offsets[2 * reach]`` lead to the neighbours, the radius is 1 or 2; taps of order o stand at
+    ``taps[o * (reach + 1):]``, its output goes to ``out[at + o * apart:]``. Bit o of `wanted` asks for order o.
+    """
+
+    @intrinsic
+    def op(
+        tyctx: Any, src: Any, base: Any, offsets: Any, taps: Any, reach: Any, wanted: Any, out: Any, at: Any, apart: Any
+    ) -> Any:
+        n = types.intp
+        sig = types.void(src, n, offsets, taps, n, n, out, n, n)
+
+        def codegen(ctx: Any, b: ir.IRBuilder, s: Any, args: Any) -> Any:
+            data, offs, ks, dst = (data_of(ctx, b, s.args[i], args[i]) for i in (0, 2, 3, 6))
+            base, reach, wanted, at, apart = (args[i] for i in (1, 4, 5, 7, 8))
+            done = b.append_basic_block("done")
+            choice = b.switch(b.add(b.mul(reach, ir.Constant(I64, 8)), wanted), done)
+            for radius in (1, 2):
+                for mask in range(1, 8):
+                    case = b.append_basic_block("orders")
+                    choice.add_case(ir.Constant(I64, 8 * radius + mask), case)
+                    b.position_at_end(case)
+                    orders = [o for o in range(3) if mask >> o & 1]
+                    _emit_orders(b, ir.VectorType(F32, width), radius, orders, (data, base, offs, ks, dst, at, apart))
+                    b.branch(done)
+            b.position_at_end(done)
+            return ctx.get_dummy_value()
+
+        return sig, codegen
+
+    return op
+
+
+def _emit_orders(b: ir.IRBuilder, vector: ir.VectorType, reach: int, orders: list[int], where: tuple[Any, ...]) -> None:
+    data, base, offsets, taps, out, at, apart = where
+
+    def row(i: int) -> Any:
+        return load(b, data, b.add(base, b.load(b.gep(offsets, [ir.Constant(I64, i)]))), vector)
+
+    centre = row(reach)
+    pairs = [(row(reach + j), row(reach - j)) for j in range(1, reach + 1)]
+    for order in orders:
+        tap = [splat(b, vector, b.load(b.gep(taps, [ir.Constant(I64, order * (reach + 1) + j)]))) for j in range(reach + 1)]
+        total = b.fmul(tap[0], centre)
+        for k, (right, left) in zip(tap[1:], pairs, strict=True):
+            total = fused(b, k, b.fsub(right, left) if order == 1 else b.fadd(right, left), total)
+        store(b, total, out, b.add(at, b.mul(apart, ir.Constant(I64, order))))
+
+
+even64, even16 = _make_taps(64, False), _make_taps(16, False)
+odd64, odd16 = _make_taps(64, True), _make_taps(16, True)
+smooth_group, smooth_group8 = _make_group(GROUP_LANES), _make_group(8)
+orders64, orders16 = _make_orders(64), _make_orders(16)
