@@ -1,0 +1,1 @@
+"""HTTP only: a route parses, calls `pipeline`, encodes. No science in here."""
