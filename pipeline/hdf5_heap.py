@@ -1,10 +1,13 @@
-"""A look at the strings of an HDF5 dataset before the library reads them.
+"""A look at the heaps of an HDF5 file before the library walks them.
 
-Strings of variable length lie in global heaps; the dataset holds a reference to each: length, address of the heap,
-number in it. A heap is a header of 16 bytes (``GCOL``, version, size), then objects, each with its own size. libhdf5
-allocates whatever length a reference declares, and follows the sizes in a heap without end if one of them is zero: a
-few damaged bytes take all memory or stop the whole process where nothing can interrupt it. So both are followed here
-first, within bounds.
+A few damaged bytes there make libhdf5 take all memory, or run for ever where nothing can interrupt it. So the same
+steps are taken here first, within bounds:
+
+- Names in a group lie in a local heap: a header (``HEAP``, version, size, first free block, address of the data). Each
+  free block says where the next one is; the library follows them, cycle or not, and allocates at every step.
+- Strings of variable length lie in global heaps: a header (``GCOL``, version, size), then objects, each with its size.
+  The library follows the sizes, zero or not. A dataset holds references to them: length, address of the heap, number.
+  The library allocates the length before it compares it with the object's.
 """
 
 from __future__ import annotations
@@ -15,9 +18,58 @@ import struct
 import h5py
 
 _SIGNATURE = b"GCOL\x01"
+_LOCAL_SIGNATURE = b"HEAP\0"
+_LOCAL_HEADER = struct.Struct("<8xQQQ")
+_NO_FREE_BLOCK = 1
+_SUPERBLOCK = b"\x89HDF\r\n\x1a\n"
+_SCANNED_BYTES = 256 << 20
+"""How far a file is searched for local heaps: projects are smaller, unless whole volumes were copied into them."""
+
+_WINDOW = 4 << 20
+_NEXT = struct.Struct("<Q")
 _HEADER = struct.Struct("<8xQ")
 _OBJECT = struct.Struct("<HxxxxxxQ")
 _REFERENCE = struct.Struct("<IQ4x")
+
+
+def local_heaps_are_sound(descriptor: int) -> bool:
+    """Whether the free blocks of every local heap in a file come to an end.
+
+    Parameters
+    ----------
+    descriptor : int
+        A file open for reading; of very large ones the beginning is searched.
+    """
+    base = _find_superblock(descriptor)
+    overlap = _LOCAL_HEADER.size
+    for start in range(0, min(os.fstat(descriptor).st_size, _SCANNED_BYTES), _WINDOW):
+        window = os.pread(descriptor, _WINDOW + overlap, start)
+        at = window.find(_LOCAL_SIGNATURE)
+        while 0 <= at <= len(window) - _LOCAL_HEADER.size:
+            size, first, address = _LOCAL_HEADER.unpack_from(window, at)
+            if not _free_blocks_end(descriptor, base + address, size, first):
+                return False
+            at = window.find(_LOCAL_SIGNATURE, at + 1)
+    return True
+
+
+def _find_superblock(descriptor: int) -> int:
+    """Where the HDF5 part of a file begins: 0, or after a user block of 512, 1024, ... bytes."""
+    at, size = 0, os.fstat(descriptor).st_size
+    while at < size and os.pread(descriptor, len(_SUPERBLOCK), at) != _SUPERBLOCK:
+        at = max(512, 2 * at)
+    return at if at < size else 0
+
+
+def _free_blocks_end(descriptor: int, data: int, size: int, block: int) -> bool:
+    seen = set()
+    file_size = os.fstat(descriptor).st_size
+    while block != _NO_FREE_BLOCK and block < size and data + block + _NEXT.size <= file_size:
+        if block in seen:
+            return False
+        seen.add(block)
+        (block,) = _NEXT.unpack(os.pread(descriptor, _NEXT.size, data + block))
+    return True  # or the library meets a block outside, and refuses it by itself
 
 
 def strings_are_sound(file: h5py.File, dataset: h5py.Dataset, descriptor: int) -> bool:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ProjectError
-from pipeline.hdf5_heap import strings_are_sound
+from pipeline.hdf5_heap import local_heaps_are_sound, strings_are_sound
 
 MAX_ELEMENTS = 200_000_000
 """Numbers that are read from one project at most, all its datasets together."""
@@ -52,16 +52,10 @@ class IlpFile:
         self._left = MAX_ELEMENTS
         self._descriptor = self._open_regular()
         try:
-            self._file = h5py.File(self.path, "r", locking="best-effort")
-        except Exception as error:  # h5py answers damage with exceptions of any kind
+            self._file = self._open_hdf5()
+        except ProjectError:
             os.close(self._descriptor)
-            locked = isinstance(error, BlockingIOError)
-            raise self.error(
-                "not_hdf5",
-                "is locked by another program; close the project in ilastik first"
-                if locked
-                else "is not a readable HDF5 file, so it is no ilastik project, or it was cut off",
-            ) from error
+            raise
         self._found: dict[str, h5py.HLObject | None] = {"": self._file}
 
     def __enter__(self) -> IlpFile:
@@ -167,6 +161,17 @@ class IlpFile:
         allowed = max(_SMALL_BYTES, stored * (_LARGEST_COMPRESSION if chunk else 1))
         if declared > allowed or (dataset.dtype.hasobject and dataset.size > _MAX_STRINGS):
             raise self.error("too_large", f"declares {declared} bytes at {path!r} but stores only {stored}")
+
+    def _open_hdf5(self) -> h5py.File:
+        what = "is not a readable HDF5 file, so it is no ilastik project, or it was cut off"
+        try:
+            if local_heaps_are_sound(self._descriptor):
+                return h5py.File(self.path, "r", locking="best-effort")
+        except BlockingIOError as error:
+            raise self.error("not_hdf5", "is locked by another program; close it in ilastik first") from error
+        except Exception as error:  # h5py answers damage with exceptions of any kind
+            raise self.error("not_hdf5", what) from error
+        raise self.error("not_hdf5", what)
 
     def _has_sound_strings(self, dataset: h5py.Dataset) -> bool:
         text = h5py.check_string_dtype(dataset.dtype) is not None

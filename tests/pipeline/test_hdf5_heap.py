@@ -2,16 +2,17 @@ import os
 import struct
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import h5py
 import pytest
 
-from pipeline.hdf5_heap import strings_are_sound
+from pipeline.hdf5_heap import local_heaps_are_sound, strings_are_sound
 
 TEXTS = ["x" * 100, "", "another"]
 
 
-def write(path: Path, texts: Sequence[str] = TEXTS, **options: int) -> None:
+def write(path: Path, texts: Sequence[str] = TEXTS, **options: Any) -> None:
     with h5py.File(path, "w", **options) as file:
         file.create_dataset("texts", data=list(texts), dtype=h5py.string_dtype())
 
@@ -86,6 +87,50 @@ def test_declared_length_above_the_file(tmp_path: Path) -> None:
     write(tmp_path / "a.h5")
     patch(tmp_path / "a.h5", references(tmp_path / "a.h5"), struct.pack("<I", 2**32 - 1))
     assert not is_sound(tmp_path / "a.h5")
+
+
+def local_heap(path: Path) -> tuple[int, int]:
+    """Address of the header of the last local heap, and of its first free block."""
+    data = path.read_bytes()
+    at = data.rindex(b"HEAP\0")
+    _, first, address = struct.unpack_from("<QQQ", data, at + 8)
+    return at, max(data.find(b"\x89HDF"), 0) + address + first
+
+
+def has_sound_groups(path: Path) -> bool:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return local_heaps_are_sound(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("userblock", [0, 1024])
+def test_free_blocks_of_a_group_in_a_circle(tmp_path: Path, userblock: int) -> None:
+    path = tmp_path / "a.h5"
+    write(path, userblock_size=userblock, libver="earliest")
+    assert has_sound_groups(path)
+    header, block = local_heap(path)
+    first = path.read_bytes()[header + 16 : header + 24]
+    patch(path, block, first)  # the first free block is its own successor
+    assert not has_sound_groups(path)
+
+
+@pytest.mark.parametrize("first", [2**64 - 1, 2**40, 10**6])
+def test_free_block_outside_is_left_to_the_library(tmp_path: Path, first: int) -> None:
+    path = tmp_path / "a.h5"
+    write(path, libver="earliest")
+    patch(path, local_heap(path)[0] + 16, struct.pack("<Q", first))
+    assert has_sound_groups(path)
+    with h5py.File(path) as file, pytest.raises((KeyError, RuntimeError), match="heap"):
+        file["texts"]
+
+
+def test_files_without_local_heaps_are_sound(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    assert has_sound_groups(tmp_path / "empty")
+    write(tmp_path / "a.h5", libver="latest")
+    assert has_sound_groups(tmp_path / "a.h5")
 
 
 def test_one_text_referred_to_a_thousand_times(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -164,6 +165,15 @@ def test_what_is_no_file(tmp_path: Path, kind: str, says: str) -> None:
     with pytest.raises(ProjectError, match=says) as caught:
         IlpFile(path)
     assert caught.value.code == "not_hdf5"
+
+
+def test_locked_file_says_what_to_do(make: Make) -> None:
+    path = make(lambda f: f.create_dataset("a", data=1))
+    with open(path, "r+b") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(ProjectError, match="close it in ilastik"):
+            IlpFile(path)
+    IlpFile(path).close()
 
 
 def test_path_with_a_null_is_refused() -> None:
