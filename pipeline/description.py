@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.features import FEATURE_LABELS
+from pipeline.plan import build_stack
 from pipeline.project import Project, Stage
 
 
@@ -64,6 +65,11 @@ def _planes(project: Project) -> int:
     return project.n_planes or 2
 
 
+def _halo(stage: Stage, planes: int) -> tuple[int, int, int]:
+    """Voxels (z, y, x) on each side that the stage's features need; the number of channels does not matter."""
+    return build_stack(stage.features, 1, planes).halo_zyx
+
+
 def _stage_to_dict(stage: Stage, planes: int) -> dict[str, Any]:
     features, forest = stage.features, stage.forest
     return {
@@ -72,7 +78,7 @@ def _stage_to_dict(stage: Stage, planes: int) -> dict[str, Any]:
             "scales": list(features.scales),
             "matrix": [list(row) for row in features.matrix],
             "compute_in_2d": list(features.in_2d(planes)),
-            "halo_zyx": list(features.halo_zyx(planes)),
+            "halo_zyx": list(_halo(stage, planes)),
         },
         "classes": [
             {"name": name, "color": _hex(color), "trained": label in forest.labels}
@@ -107,7 +113,7 @@ def _classes(stage: Stage, suffix: str) -> Section:
 
 def _forest(stage: Stage, planes: int, suffix: str) -> Section:
     forest = stage.forest
-    halo = ", ".join(f"{axis} {n}" for axis, n in zip("zyx", stage.features.halo_zyx(planes), strict=True))
+    halo = ", ".join(f"{axis} {n}" for axis, n in zip("zyx", _halo(stage, planes), strict=True))
     return Section(
         f"Forest{suffix}",
         (),

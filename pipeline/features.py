@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from numba_ops.taps import WINDOW_PRESMOOTH
 from pipeline.errors import PlanError, ProjectError
 
 FEATURE_LABELS = {
@@ -28,7 +29,6 @@ DEFAULT_SCALES = (0.3, 0.7, 1.0, 1.6, 3.5, 5.0, 10.0)
 
 MAX_SCALE = 1000.0
 MAX_SCALES = 1000
-PRESMOOTHING_WINDOW = 3.5
 _EIGENVALUE_FEATURES = frozenset({"StructureTensorEigenvalues", "HessianOfGaussianEigenvalues"})
 
 
@@ -145,25 +145,6 @@ class FeatureSelection:
             names += [name] if n == 1 else [f"{name} [{k}]" for k in range(n)]
         return tuple(names)
 
-    def halo_zyx(self, z: int) -> tuple[int, int, int]:
-        """Voxels that a block reads beyond its core on each side, clipped at the image, for exact features.
-
-        Parameters
-        ----------
-        z : int
-            Planes of the whole image.
-
-        Examples
-        --------
-        >>> FeatureSelection(("GaussianSmoothing",), (0.7, 5.0), ((True, True),), (False, False)).halo_zyx(64)
-        (21, 21, 21)
-        """
-        largest = max(self.scales[j] for j in self.used_scales)
-        halo = 3 + math.ceil(PRESMOOTHING_WINDOW * max(0.7, largest))
-        flags = self.in_2d(z)
-        flat = z == 1 or all(flags[j] for j in self.used_scales)
-        return (0 if flat else halo, halo, halo)
-
     def check_size(self, z: int, y: int, x: int) -> None:
         """Refuse an image of z × y × x voxels that is too small for a used scale.
 
@@ -175,7 +156,7 @@ class FeatureSelection:
         """
         flags = self.in_2d(z)
         for j in self.used_scales:
-            least = math.ceil(PRESMOOTHING_WINDOW * self.scales[j]) + 1
+            least = math.ceil(WINDOW_PRESMOOTH * self.scales[j]) + 1
             if least > min(y, x) or (least > z and not flags[j]):
                 axes = "y and x" if flags[j] else "z, y and x"
                 raise PlanError(

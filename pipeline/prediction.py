@@ -4,7 +4,7 @@ A block task is `predict_block` of a frozen `Task` and a box. It runs anywhere, 
 result: batch runs, lazy arrays and requests for a region all come here.
 
 1. The block and its halo are read from the volume, clipped at the image.
-2. For each stage, tile by tile, features are made in slabs of a few planes and go to the forest while they are in cache.
+2. For each stage, tile by tile, features are made in slabs of a few planes, and go to the forest while in cache.
 3. Autocontext: the first stage's classes, in the raw data's type, become channels of what the second stage reads.
 4. Labels that the forest never saw get probability 0, and the wanted results are derived and converted.
 """
@@ -24,8 +24,10 @@ from numba_ops.features import slabs
 from numba_ops.forest import Trees, pack, predict_slab
 from numba_ops.stack import Stack
 from pipeline.blocks import Box, grid
-from pipeline.plan import Result, Plan, tile_shape
+from pipeline.plan import Plan
 from pipeline.project import Project, Stage
+from pipeline.results import Result
+from pipeline.task_memory import sum_halos, tile_shape
 from pipeline.volume import Volume
 
 RULES = 1  # raised whenever any result changes in any bit: part of the digest of a run
@@ -34,7 +36,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class StageModel:
-    """One stage, ready to be evaluated: features, forest, and the output channel of each class that the forest knows."""
+    """One stage, ready to be evaluated: features, forest, and the output channel of each class the forest knows."""
 
     stack: Stack
     trees: Trees
@@ -108,6 +110,8 @@ def predict_block(task: Task, box: Box) -> dict[str, Array]:
         outer = frame.grow(task.halo_zyx, task.image)
         data = task.volume.read(outer)[0]
         frames.append(compute_frame(task.stages, task.results, data, outer.start[1:], image, frame))
+    if len(frames) == 1:  # every block of a run: no copy
+        return {name: values[None] for name, values in frames[0].items()}
     return {result.name: np.stack([frame[result.name] for frame in frames]) for result in task.results}
 
 
@@ -140,11 +144,9 @@ def compute_frame(
     """
     whole = Box((core.start[0], 0, 0, 0), (core.stop[0], *image_zyx))  # type: ignore[arg-type]
     for i, stage in enumerate(stages[:-1]):
-        later = [sum(s.stack.halo_zyx[axis] for s in stages[i + 1 :]) for axis in range(3)]
-        region = core.grow(later, whole)
+        region = core.grow(sum_halos([later.stack for later in stages[i + 1 :]]), whole)
         classes, _ = _evaluate(stage, data, origin_zyx, image_zyx, region, with_features=False)
-        here = data[(slice(None), *region.slices((0, *origin_zyx))[1:])]
-        data = np.concatenate([here, quantise(classes, data.dtype)])
+        data = _append(data[(slice(None), *region.slices((0, *origin_zyx))[1:])], classes)
         origin_zyx = region.start[1:]
     names = {result.name for result in results}
     classes, features = _evaluate(
@@ -182,20 +184,30 @@ def _evaluate(
     return classes, features
 
 
-def quantise(classes: npt.NDArray[np.float32], dtype: np.dtype[Any]) -> Array:
+def _append(data: Array, classes: npt.NDArray[np.float32]) -> Array:
+    """Raw data with the probabilities of a stage as further channels, (c, z, y, x)."""
+    extended = np.empty((len(data) + len(classes), *data.shape[1:]), data.dtype)
+    extended[: len(data)] = data
+    for channel, probability in enumerate(classes, start=len(data)):
+        extended[channel] = quantise(probability, data.dtype)
+    return extended
+
+
+def quantise(probability: npt.NDArray[np.float32], dtype: np.dtype[Any]) -> Array:
     """Stage-1 probabilities in the type of the raw data, as ilastik appends them (SEMANTICS section 6)."""
     if dtype.kind == "f":
-        return classes.astype(dtype)
+        return probability.astype(dtype)
     limits = np.iinfo(dtype)
-    scaled = classes * np.float32(int(limits.max) - int(limits.min)) - np.float32(limits.min)
-    return scaled.astype(np.int64).astype(dtype)  # truncates; signed types wrap
+    scaled = probability * np.float32(int(limits.max) - int(limits.min))
+    scaled -= np.float32(limits.min)
+    return scaled.astype(np.int32).astype(dtype)  # truncates; signed types wrap
 
 
 def _derive(wanted: Result, classes: npt.NDArray[np.float32], features: npt.NDArray[np.float32]) -> Array:
     if wanted.name == "features":
         return features
     if wanted.name == "segmentation":
-        return (classes.argmax(axis=0) + 1).astype(np.uint8)
+        return classes.argmax(axis=0).astype(np.uint8) + np.uint8(1)
     result = classes
     if wanted.name == "uncertainty":
         if len(classes) == 1:
@@ -210,6 +222,5 @@ def renormalise(values: npt.NDArray[np.float32], dtype: str) -> Array:
     """Values 0..1 in a stored type: integers hold 0..max, rounded half to even (SEMANTICS section 10)."""
     if dtype == "float32":
         return values
-    return np.rint(values * np.float32(np.iinfo(dtype).max)).astype(dtype)
-
-
+    scaled = values * np.float32(np.iinfo(dtype).max)
+    return np.rint(scaled, out=scaled).astype(dtype)

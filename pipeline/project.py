@@ -161,8 +161,9 @@ def check_data(project: Project, dims: str, shape: Sequence[int], dtype: str | n
         )
     have, want = ("".join(axis for axis in "zyx" if axis in axes) for axes in (dims, project.axes))
     if have != want:
+        hint = _axes_hint(dims, have, want)
         raise PlanError(
-            f"the data has the spatial axes {have!r}, but {project.path} was trained on {want!r}", "dimensions"
+            f"the data has the spatial axes {have!r}, but {project.path} was trained on {want!r}{hint}", "dimensions"
         )
     _check_stages(project, n_channels, z)
     for stage in project.stages:
@@ -171,6 +172,15 @@ def check_data(project: Project, dims: str, shape: Sequence[int], dtype: str | n
         raise PlanError(
             f"Autocontext is not defined on {np.dtype(dtype)} data; convert it to uint8, uint16 or float32", "dtype"
         )
+
+
+def _axes_hint(dims: str, have: str, want: str) -> str:
+    """What to do where one name of an axis decides."""
+    if (have, want) == ("zyx", "yx") and "t" not in dims:
+        return '; if its planes are images in time, or unrelated, name them t: axes="tyx"'
+    if (have, want) == ("yx", "zyx") and "t" in dims:
+        return '; if its t counts planes in space, name it z: axes="zyx"'
+    return ""
 
 
 def _check_stages(project: Project, n_channels: int, z: int) -> None:

@@ -69,23 +69,24 @@ class View:
 
     def chunks(self, edges: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
         """How the source's chunks, given by their lengths along each axis, divide the axes that are left."""
-        return tuple(
-            _divide(key, sizes) for key, sizes in zip(self.keys, edges, strict=True) if isinstance(key, range)
-        )
+        return tuple(_divide(key, sizes) for key, sizes in zip(self.keys, edges, strict=True) if isinstance(key, range))
 
 
 class SlicedArray(dask.array.Array):
     """A Dask array over a `View`; made by `sliced_array`."""
 
-    view: View
-    edges: tuple[tuple[int, ...], ...]
-    base: str
+    _view: View
+    _edges: tuple[tuple[int, ...], ...]
+    _base: str
 
     def __getitem__(self, index: Any) -> Any:
-        view = self.view.narrow(index) if _is_basic(index) else None
+        view = self._view.narrow(index) if _is_basic(index) else None
         if view is None:
-            return super().__getitem__(index)  # type: ignore[no-untyped-call]
-        return _make(view, self.edges, self.base)
+            return super().__getitem__(index)
+        return _make(view, self._edges, self._base)
+
+    def __reduce__(self) -> Any:
+        return _make, (self._view, self._edges, self._base)
 
 
 def sliced_array(source: ArrayLike, chunks: Sequence[int], name: str) -> SlicedArray:
@@ -110,7 +111,7 @@ def sliced_array(source: ArrayLike, chunks: Sequence[int], name: str) -> SlicedA
 def _make(view: View, edges: tuple[tuple[int, ...], ...], base: str) -> SlicedArray:
     whole = all(key == range(n) for key, n in zip(view.keys, view.source.shape, strict=True))
     name = base if whole else f"{base}-{tokenize(view.keys)}"
-    plain = dask.array.from_array(  # type: ignore[no-untyped-call]
+    plain = dask.array.from_array(
         view,
         chunks=view.chunks(edges),
         name=name,
@@ -118,8 +119,8 @@ def _make(view: View, edges: tuple[tuple[int, ...], ...], base: str) -> SlicedAr
         asarray=False,
         inline_array=False,  # what the source holds travels to each worker once, not with every task
     )
-    array = SlicedArray(plain.dask, plain.name, plain.chunks, meta=plain._meta)  # type: ignore[no-untyped-call]
-    array.view, array.edges, array.base = view, edges, base
+    array = SlicedArray(plain.dask, plain.name, plain.chunks, meta=plain._meta)
+    array._view, array._edges, array._base = view, edges, base
     return array
 
 

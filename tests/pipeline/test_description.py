@@ -23,7 +23,7 @@ def test_tables_of_a_project() -> None:
         ("feature columns", "13"),
         ("trees", "10 in 2 group(s)"),
         ("nodes", str(golden("pc_3d_mixed").stages[0].forest.n_nodes)),
-        ("halo (voxels on each side)", "z 16, y 16, x 16"),
+        ("halo (voxels on each side)", "z 7, y 14, x 14"),
     )
 
 
@@ -52,7 +52,7 @@ def test_dictionary_is_json_and_complete() -> None:
     assert (data["axes"], data["shape"], data["n_channels"], data["digest"]) == ("yx", None, 1, project.digest)
     (stage,) = data["stages"]
     assert stage["features"]["compute_in_2d"] == [True] * 7
-    assert stage["features"]["halo_zyx"] == [0, 21, 21]
+    assert stage["features"]["halo_zyx"] == [0, 20, 20]
     assert stage["forest"] == {"columns": 14, "groups": 2, "trees": 7, "nodes": project.stages[0].forest.n_nodes}
 
 

@@ -78,10 +78,9 @@ def test_smallest_image_is_accepted_and_one_less_refused(scale: float) -> None:
             selection.check_size(1, *smaller)
 
 
-def test_unused_scales_ask_for_no_size_and_no_halo() -> None:
+def test_unused_scales_ask_for_no_size() -> None:
     selection = FeatureSelection(("GaussianSmoothing",), (1.0, 10.0), ((True, False),), (False, False))
     selection.check_size(5, 5, 5)
-    assert selection.halo_zyx(5) == (7, 7, 7)
     assert selection.used_scales == (0,)
 
 
@@ -89,28 +88,6 @@ def test_three_dimensional_scale_refuses_a_flat_image() -> None:
     selection = FeatureSelection(("GaussianSmoothing",), (0.3,), ((True,),), (False,))
     with pytest.raises(PlanError, match="z, y and x"):
         selection.check_size(1, 50, 50)
-
-
-@pytest.mark.parametrize(
-    ("flags", "z", "halo_z"),
-    [
-        ((True, True), 64, 0),
-        ((False, True), 64, 9),
-        ((True, False), 64, 9),
-        ((False, False), 1, 0),  # a flat image is filtered in 2-D
-        (None, 1, 0),
-        (None, 2, 9),
-    ],
-)
-def test_halo_along_z_is_needed_only_by_three_dimensional_scales(
-    flags: tuple[bool, ...] | None, z: int, halo_z: int
-) -> None:
-    selection = FeatureSelection(("GaussianSmoothing",), (0.3, 1.6), ((True, True),), flags)
-    assert selection.halo_zyx(z) == (halo_z, 9, 9)
-
-
-def test_halo_knows_a_least_scale() -> None:
-    assert FeatureSelection(("GaussianSmoothing",), (0.3,), ((True,),)).halo_zyx(9) == (6, 6, 6)
 
 
 @pytest.mark.parametrize(
