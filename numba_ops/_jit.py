@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +42,17 @@ def _use_cache() -> Path:
 
 CACHE_FOLDER = _use_cache()
 
-jit: Callable[..., Any] = partial(
-    numba.njit, nogil=True, cache=True, error_model="numpy", boundscheck=False, fastmath=False
-)
+def jit(function: Callable[..., Any]) -> Any:
+    """Compile a kernel when it is first called, once for all values of its arguments.
+
+    Calls from other kernels would otherwise be compiled anew for each combination of literal numbers among them.
+    """
+    kernel = numba.njit(nogil=True, cache=True, error_model="numpy", boundscheck=False, fastmath=False)(function)
+    resolve = kernel.get_call_template
+
+    def resolve_general(args: Any, kws: Any) -> Any:
+        general = [numba.types.unliteral(arg) for arg in args]
+        return resolve(general, {name: numba.types.unliteral(kind) for name, kind in kws.items()})
+
+    kernel.get_call_template = resolve_general
+    return kernel

@@ -19,7 +19,7 @@ DZ, DZY, DZX, DZZ = PLANES + YX00, PLANES + YX10, PLANES + YX01, 2 * PLANES + YX
 
 
 @jit
-def emit_plane(g, k, work, orders_z, columns, plane, slab, at, step):
+def emit_plane(g, k, p, m, orders_z, columns, plane, slab, at, step):
     """Write all wanted features of image plane `plane`; `at` is its place in column 0 of the slab, columns `step` apart."""
     whole = g.pitch == g.width  # no gap between rows: the plane is one row
     rows = 1 if whole else g.rows
@@ -30,43 +30,43 @@ def emit_plane(g, k, work, orders_z, columns, plane, slab, at, step):
             n = min(CHUNK, length - x)
             start, out = row * g.pitch + x, at + row * g.width + x
             if g.flat:
-                _emit_chunk(g, work.derivative, start, g.size, columns, slab, out, step, n)
+                _emit_chunk(g, m, p.derivative + start, g.size, columns, slab, out, step, n)
                 if tensor:
-                    _emit_tensor(g, work.tensor, start, g.size, columns, slab, out, step, n)
+                    _emit_tensor(g, m, p.tensor + start, g.size, columns, slab, out, step, n)
                 continue
-            _derive_chunk(g, k, work, orders_z, plane, start, -(-n // ALIGN) * ALIGN)
-            _emit_chunk(g, work.chunk, 0, CHUNK, columns, slab, out, step, n)
+            _derive_chunk(g, k, p, m, orders_z, plane, start, -(-n // ALIGN) * ALIGN)
+            _emit_chunk(g, m, p.chunk, CHUNK, columns, slab, out, step, n)
             if tensor:
-                _smooth_tensor(g, k, work, plane, start, -(-n // ALIGN) * ALIGN)
-                _emit_tensor(g, work.chunk, 0, CHUNK, columns, slab, out, step, n)
+                _smooth_tensor(g, k, p, m, plane, start, -(-n // ALIGN) * ALIGN)
+                _emit_tensor(g, m, p.chunk, CHUNK, columns, slab, out, step, n)
 
 
 @jit
-def _derive_chunk(g, k, work, orders_z, plane, start, n):
+def _derive_chunk(g, k, p, m, orders_z, plane, start, n):
     """All derivatives of ``start:start + n`` of a plane, by passes along z."""
     offsets = np.empty(2 * max(g.filter, k.inner.size) + 1, np.int64)
     fill_ring(offsets, plane - g.filter, 2 * g.filter + 1, g.depth, g.slots, g.size)
     for d in range(INNER):
         if orders_z[d] > 0:
-            base = d * g.slots * g.size + start
+            base = p.derivative + d * g.slots * g.size + start
             apart = PLANES * CHUNK
-            differentiate(work.derivative, base, 0, offsets, k.filter, orders_z[d], work.chunk, d * CHUNK, apart, 0, 1, n)
+            differentiate(m, base, 0, offsets, k.filter, orders_z[d], m, p.chunk + d * CHUNK, apart, 0, 1, n)
     if orders_z[INNER] > 0:
         reach = k.inner.size - 1
         fill_ring(offsets, plane - reach, 2 * reach + 1, g.depth, g.slots, g.size)
-        base = INNER * g.slots * g.size + start
-        convolve_rows(work.derivative, base, 0, offsets, 0, k.inner, 0, reach, False, work.chunk, INNER * CHUNK, 0, 1, n)
+        base = p.derivative + INNER * g.slots * g.size + start
+        convolve_rows(m, base, 0, offsets, 0, k.inner, 0, reach, False, m, p.chunk + INNER * CHUNK, 0, 1, n)
 
 
 @jit
-def _smooth_tensor(g, k, work, plane, start, n):
+def _smooth_tensor(g, k, p, m, plane, start, n):
     """The six smoothed products of ``start:start + n`` of a plane, by passes along z."""
     slots = 2 * g.filter_z + 1
     offsets = np.empty(2 * g.filter + 1, np.int64)
     fill_ring(offsets, plane - g.filter, 2 * g.filter + 1, g.depth, slots, g.size)
     for entry in range(6):
-        base = entry * slots * g.size + start
-        differentiate(work.tensor, base, 0, offsets, k.filter, 1, work.chunk, entry * CHUNK, 0, 0, 1, n)
+        base = p.tensor + entry * slots * g.size + start
+        differentiate(m, base, 0, offsets, k.filter, 1, m, p.chunk + entry * CHUNK, 0, 0, 1, n)
 
 
 @jit

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from numba_ops.stack import SLAB, Scale, Stack
 from numba_ops.stream import advance
-from numba_ops.tile import align, allocate, lay_kernels, lay_tile, make_work, work_sizes
+from numba_ops.tile import align, allocate, lay_kernels, lay_memory, lay_tile
 
 Float = npt.NDArray[np.float32]
 
@@ -118,9 +118,9 @@ class _Stream:
         z0 = core[0][0]
         start = [max(z0 - g.margin_z, 0)] * 2
         done = np.array([max(start[0] - g.smooth_z, 0), *start, max(z0 - g.filter_z, 0)], np.int64)
-        work = make_work(work_sizes(scale, g.rows, g.width))
+        places, size = lay_memory(scale, g.rows, g.width)
         columns = np.ascontiguousarray(scale.columns[channel])
-        self._state = (g, lay_kernels(scale), work, done, scale.orders_z(channel), columns, tile)
+        self._state = (g, lay_kernels(scale), places, allocate(size), done, scale.orders_z(channel), columns, tile)
 
     def advance(self, slab: Float, start: int, stop: int) -> None:
         advance(*self._state, slab, start, stop)

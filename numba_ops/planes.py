@@ -14,29 +14,29 @@ from numba_ops.tile import BAND, INNER, YX00, YX01, YX02, YX10, YX11, YX20
 
 
 @jit
-def smooth_plane(g, k, work, tile, plane, out, at):
-    """Smooth raw plane `plane` of the tile along x and y into ``out[at:]``."""
+def smooth_plane(g, k, p, m, tile, plane, at):
+    """Smooth raw plane `plane` of the tile along x and y into ``m[at:]``."""
     rows = g.rows + 2 * (g.margin + g.smooth)
     skip = g.pad - g.margin
     base = (plane * (g.rows + 2 * g.pad) + skip - g.smooth) * g.raw_pitch + skip
     offsets = np.empty(rows, np.int64)
     fill_offsets(offsets, g.smooth, 1)
     convolve_rows(
-        tile, base, g.raw_pitch, offsets, 0, k.smooth, 0, g.smooth, False, work.rows, 0, g.wide_pitch, rows, g.wide_pitch
+        tile, base, g.raw_pitch, offsets, 0, k.smooth, 0, g.smooth, False, m, p.rows, g.wide_pitch, rows, g.wide_pitch
     )
     for i in range(rows):
         offsets[i] = i * g.wide_pitch
-    smooth_across(work.rows, 0, offsets, k.smooth, g.smooth, out, at, g.wide_pitch, g.rows + 2 * g.margin, g.wide_pitch)
+    smooth_across(m, p.rows, offsets, k.smooth, g.smooth, m, at, g.wide_pitch, g.rows + 2 * g.margin, g.wide_pitch)
 
 
 @jit
-def filter_plane(g, k, work, orders_z, plane, slot):
+def filter_plane(g, k, p, m, orders_z, plane, slot):
     """Differentiate the presmoothed plane at `plane` along x and y into slot `slot` of the ring."""
     rows = g.rows + 2 * g.filter
     apart = rows * g.pitch
     step = g.slots * g.size
-    base = plane + (g.margin - g.filter) * g.wide_pitch + g.margin
-    out = slot * g.size
+    base = p.plane + plane + (g.margin - g.filter) * g.wide_pitch + g.margin
+    out = p.derivative + slot * g.size
     orders_y = (
         (orders_z[YX00] > 0) + 2 * (orders_z[YX10] > 0) + 4 * (orders_z[YX20] > 0),
         (orders_z[YX01] > 0) + 2 * (orders_z[YX11] > 0),
@@ -47,31 +47,29 @@ def filter_plane(g, k, work, orders_z, plane, slot):
     if orders_x > 0:
         fill_offsets(offsets, k.filter.widest, 1)
         differentiate(
-            work.plane, base, g.wide_pitch, offsets, k.filter, orders_x, work.ordered, 0, apart, g.pitch, rows, g.pitch
+            m, base, g.wide_pitch, offsets, k.filter, orders_x, m, p.ordered, apart, g.pitch, rows, g.pitch
         )
         fill_offsets(offsets, k.filter.widest, g.pitch)
-        centre = g.filter * g.pitch
+        centre = p.ordered + g.filter * g.pitch
         for x, first in enumerate((YX00, YX01, YX02)):
             if orders_y[x] > 0:
                 differentiate(
-                    work.ordered, centre + x * apart, 0, offsets, k.filter, orders_y[x], work.derivative,
-                    out + first * step, step, 0, 1, g.rows * g.pitch,
+                    m, centre + x * apart, 0, offsets, k.filter, orders_y[x], m, out + first * step, step, 0, 1, g.rows * g.pitch,
                 )  # fmt: skip
     if orders_z[INNER] > 0:
         reach = k.inner.size - 1
         fill_offsets(offsets, reach, 1)
         convolve_rows(
-            work.plane, base, g.wide_pitch, offsets, 0, k.inner, 0, reach, False, work.ordered, 0, g.pitch, rows, g.pitch
+            m, base, g.wide_pitch, offsets, 0, k.inner, 0, reach, False, m, p.ordered, g.pitch, rows, g.pitch
         )
         fill_offsets(offsets, reach, g.pitch)
         convolve_rows(
-            work.ordered, g.filter * g.pitch, 0, offsets, 0, k.inner, 0, reach, False, work.derivative,
-            out + INNER * step, 0, 1, g.rows * g.pitch,
+            m, p.ordered + g.filter * g.pitch, 0, offsets, 0, k.inner, 0, reach, False, m, out + INNER * step, 0, 1, g.rows * g.pitch,
         )  # fmt: skip
 
 
 @jit
-def gradient_plane(g, k, work, plane, slot):
+def gradient_plane(g, k, p, m, plane, slot):
     """In-plane passes of the gradient at the structure tensor's inner scale, into slot `slot` of its ring.
 
     Components are what the pass along z will make of them: towards z, y and x.
@@ -82,20 +80,21 @@ def gradient_plane(g, k, work, plane, slot):
     offsets = np.empty(2 * k.edge.widest + 1, np.int64)
     fill_offsets(offsets, k.edge.widest, 1)
     differentiate(
-        work.plane, plane + g.edge, g.wide_pitch, offsets, k.edge, 3, work.ordered, 0, apart, g.edge_pitch,
+        m, p.plane + plane + g.edge, g.wide_pitch, offsets, k.edge, 3, m, p.ordered, apart, g.edge_pitch,
         g.rows + 2 * g.margin, g.edge_pitch,
     )  # fmt: skip
     fill_offsets(offsets, k.edge.widest, g.edge_pitch)
-    centre = g.edge * g.edge_pitch
-    out = slot * g.edge_size
-    differentiate(work.ordered, centre, 0, offsets, k.edge, 2 if g.flat else 3, work.edge, out, step, 0, 1, n)
-    differentiate(work.ordered, centre + apart, 0, offsets, k.edge, 1, work.edge, out + 2 * step, step, 0, 1, n)
+    centre = p.ordered + g.edge * g.edge_pitch
+    out = p.edge + slot * g.edge_size
+    differentiate(m, centre, 0, offsets, k.edge, 2 if g.flat else 3, m, out, step, 0, 1, n)
+    differentiate(m, centre + apart, 0, offsets, k.edge, 1, m, out + 2 * step, step, 0, 1, n)
 
 
 @jit
 def _multiply_rows(a, b, out, rows, pitch, x, breadth, width):
     """Products of a band, reflected where they lie outside the image; the band's first column is image column `x`."""
-    out[: rows * pitch] = a * b
+    for i in range(rows * pitch):
+        out[i] = a[i] * b[i]
     left, right = max(-x, 0), min(breadth - x, width)
     for row in range(0, rows * pitch if left > 0 or right < width else 0, pitch):
         for j in range(left):
@@ -105,59 +104,58 @@ def _multiply_rows(a, b, out, rows, pitch, x, breadth, width):
 
 
 @jit
-def tensor_plane(g, k, work, plane, slot):
+def tensor_plane(g, k, p, m, plane, slot):
     """Products of the gradient of image plane `plane`, smoothed along x and y, into slot `slot` of their ring."""
     rows = g.rows + 2 * g.filter
     apart = rows * g.pitch
     y = g.y - g.filter
     top, bottom = max(-y, 0), min(g.height - y, rows)
     for row in range(top, bottom, BAND):
-        _multiply_band(g, k, work, plane, row, min(BAND, bottom - row), apart)
+        _multiply_band(g, k, p, m, plane, row, min(BAND, bottom - row), apart)
     offsets = np.empty(2 * k.filter.widest + 1, np.int64)
     fill_offsets(offsets, k.filter.widest, g.pitch)
     for entry in range(3 if g.flat else 0, 6):
         for row in range(rows):
             if row < top or row >= bottom:
-                source = entry * apart + (mirror(y + row, g.height) - y) * g.pitch
-                target = entry * apart + row * g.pitch
+                source = p.ordered + entry * apart + (mirror(y + row, g.height) - y) * g.pitch
+                target = p.ordered + entry * apart + row * g.pitch
                 for j in range(g.pitch):
-                    work.ordered[target + j] = work.ordered[source + j]
+                    m[target + j] = m[source + j]
         differentiate(
-            work.ordered, entry * apart + g.filter * g.pitch, 0, offsets, k.filter, 1, work.tensor,
-            (entry * (2 * g.filter_z + 1) + slot) * g.size, 0, 0, 1, g.rows * g.pitch,
+            m, p.ordered + entry * apart + g.filter * g.pitch, 0, offsets, k.filter, 1, m,
+            p.tensor + (entry * (2 * g.filter_z + 1) + slot) * g.size, 0, 0, 1, g.rows * g.pitch,
         )  # fmt: skip
 
 
 @jit
-def _multiply_band(g, k, work, plane, row, rows, apart):
+def _multiply_band(g, k, p, m, plane, row, rows, apart):
     """From the gradient's ring to products smoothed along x, for a few rows, all in the first-level cache."""
     size = rows * g.edge_pitch
     slots = 2 * g.edge_z + 1
     offsets = np.empty(2 * max(k.edge.widest, k.filter.widest) + 1, np.int64)
-    gradient = work.edge if g.flat else work.product
-    at, step = row * g.edge_pitch, slots * g.edge_size
+    at, step = p.edge + row * g.edge_pitch, slots * g.edge_size
     if not g.flat:
         fill_ring(offsets, plane - k.edge.widest, 2 * k.edge.widest + 1, g.depth, slots, g.edge_size)
         for axis in range(3):
             # order 1 goes to the second place of a band, which is why z comes from one place before
             differentiate(
-                work.edge, axis * step + at, 0, offsets, k.edge, 2 if axis == 0 else 1, work.product,
-                (axis - 1) * size if axis == 0 else axis * size, size, 0, 1, size,
+                m, axis * step + at, 0, offsets, k.edge, 2 if axis == 0 else 1, m,
+                p.product + (axis - 1) * size if axis == 0 else p.product + axis * size, size, 0, 1, size,
             )  # fmt: skip
-        at, step = 0, size
+        at, step = p.product, size
     fill_offsets(offsets, k.filter.widest, 1)
-    product = work.product[3 * size : 4 * size + 16]
+    product = m[p.product + 3 * size :]
     entry = 0
     for a in range(3):
         for b in range(a, 3):
             if a > 0 or not g.flat:
                 one, two = at + a * step, at + b * step
                 _multiply_rows(
-                    gradient[one : one + size], gradient[two : two + size], product, rows, g.edge_pitch,
+                    m[one : one + size], m[two : two + size], product, rows, g.edge_pitch,
                     g.x - g.filter, g.breadth, g.width + 2 * g.filter,
                 )  # fmt: skip
                 differentiate(
-                    product, g.filter, g.edge_pitch, offsets, k.filter, 1, work.ordered,
-                    entry * apart + row * g.pitch, 0, g.pitch, rows, g.pitch,
+                    m, p.product + 3 * size + g.filter, g.edge_pitch, offsets, k.filter, 1, m,
+                    p.ordered + entry * apart + row * g.pitch, 0, g.pitch, rows, g.pitch,
                 )  # fmt: skip
             entry += 1

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numba_ops.taps import WINDOW_FILTER, WINDOW_PRESMOOTH, presmooth_sigma, taps
-from numba_ops.tile import INNER, PLANES, YX00, YX01, YX02, YX10, YX11, YX20, work_sizes
+from numba_ops.tile import INNER, PLANES, YX00, YX01, YX02, YX10, YX11, YX20, lay_memory
 
 FEATURES = (
     "GaussianSmoothing",
@@ -137,7 +137,7 @@ class Stack:
         halo, pad, _ = self.halo_zyx
         raw = self.n_channels * (depth + 2 * halo) * (rows + 2 * pad) * (width + 2 * pad)
         streams = sum(
-            sum(work_sizes(s, rows, width).values()) * int((s.columns >= 0).any(axis=1).sum()) for s in self.scales
+            lay_memory(s, rows, width)[1] * int((s.columns >= 0).any(axis=1).sum()) for s in self.scales
         )
         return 4 * (raw + streams + self.n_columns * min(SLAB, depth) * rows * width)
 

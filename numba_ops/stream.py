@@ -27,35 +27,37 @@ RAW, PRESMOOTHED, FILTERED, PRODUCTS = range(4)
 
 
 @jit
-def _presmooth(g, k, work, tile, done, last):
+def _presmooth(g, k, p, m, tile, done, last):
     """Make the next presmoothed planes, a few but none after `last`, taking as many raw planes as they need."""
     first = done[PRESMOOTHED]
     if g.flat:
-        smooth_plane(g, k, work, tile, first - g.first, work.plane, 0)
+        smooth_plane(g, k, p, m, tile, first - g.first, p.plane)
         done[PRESMOOTHED] = first + 1
         return
     count = min(GROUP, last + 1 - first)
     slots = 2 * g.smooth_z + GROUP
     while done[RAW] <= min(first + count - 1 + g.smooth_z, g.depth - 1):
         raw = done[RAW]
-        smooth_plane(g, k, work, tile, raw - g.first, work.smooth, raw % slots * g.wide_size)
+        smooth_plane(g, k, p, m, tile, raw - g.first, p.smooth + raw % slots * g.wide_size)
         done[RAW] = raw + 1
     offsets = np.empty(2 * g.smooth_z + count, np.int64)
     fill_ring(offsets, first - g.smooth_z, offsets.size, g.depth, slots, g.wide_size)
     n = (g.rows + 2 * g.margin) * g.wide_pitch
-    smooth_across(work.smooth, 0, offsets, k.smooth, g.smooth_z, work.plane, 0, g.wide_size, count, n)
+    smooth_across(m, p.smooth, offsets, k.smooth, g.smooth_z, m, p.plane, g.wide_size, count, n)
     done[PRESMOOTHED] = first + count
 
 
 @jit
-def advance(g, k, work, done, orders_z, columns, tile, slab, start, stop):
+def advance(g, k, p, m, done, orders_z, columns, tile, slab, start, stop):
     """Compute the wanted features of image planes ``start:stop``, which follow those of the call before.
 
     Parameters
     ----------
     g : Geometry
     k : Kernels
-    work : Work
+    p : Places
+    m : ndarray, float32, flat
+        Memory of the stream.
     done : ndarray, (4,), int64
         The next raw, presmoothed and differentiated plane, and that of the gradient's products; state between calls.
     orders_z : ndarray, (7,), int64
@@ -78,17 +80,17 @@ def advance(g, k, work, done, orders_z, columns, tile, slab, start, stop):
             following = done[FILTERED]
             if following == done[PRESMOOTHED]:
                 first = following
-                _presmooth(g, k, work, tile, done, min(stop - 1 + g.margin_z, last))
+                _presmooth(g, k, p, m, tile, done, min(stop - 1 + g.margin_z, last))
             place = (following - first) * g.wide_size
-            filter_plane(g, k, work, orders_z, place, following % g.slots)
+            filter_plane(g, k, p, m, orders_z, place, following % g.slots)
             if tensor:
-                gradient_plane(g, k, work, place, following % (2 * g.edge_z + 1))
+                gradient_plane(g, k, p, m, place, following % (2 * g.edge_z + 1))
                 if following - g.edge_z == done[PRODUCTS]:
-                    tensor_plane(g, k, work, done[PRODUCTS], done[PRODUCTS] % (2 * g.filter_z + 1))
+                    tensor_plane(g, k, p, m, done[PRODUCTS], done[PRODUCTS] % (2 * g.filter_z + 1))
                     done[PRODUCTS] += 1
             done[FILTERED] = following + 1
         # no gradient follows the last plane of an image that would trigger the remaining products
         while tensor and done[PRODUCTS] <= min(plane + g.filter_z, last):
-            tensor_plane(g, k, work, done[PRODUCTS], done[PRODUCTS] % (2 * g.filter_z + 1))
+            tensor_plane(g, k, p, m, done[PRODUCTS], done[PRODUCTS] % (2 * g.filter_z + 1))
             done[PRODUCTS] += 1
-        emit_plane(g, k, work, orders_z, columns, plane, slab, (plane - start) * area, (stop - start) * area)
+        emit_plane(g, k, p, m, orders_z, columns, plane, slab, (plane - start) * area, (stop - start) * area)

@@ -68,18 +68,18 @@ class Kernels(NamedTuple):
     edge: Orders
 
 
-class Work(NamedTuple):
-    """Rings and scratch of one stream, flat float32."""
+class Places(NamedTuple):
+    """Where the rings and scratch of one stream start in its memory; sizes in elements while they are laid out."""
 
-    rows: Any  # an x pass over a raw plane
-    smooth: Any  # ring: planes smoothed along x and y
-    plane: Any  # the next presmoothed planes
-    ordered: Any  # x passes over a presmoothed plane
-    derivative: Any  # ring: in-plane derivatives
-    edge: Any  # ring: three in-plane gradients
-    product: Any  # a band of the gradient and of a product
-    tensor: Any  # ring: six smoothed products
-    chunk: Any  # z passes
+    rows: int  # an x pass over a raw plane
+    smooth: int  # ring: planes smoothed along x and y
+    plane: int  # the next presmoothed planes
+    ordered: int  # x passes over a presmoothed plane
+    derivative: int  # ring: in-plane derivatives
+    edge: int  # ring: three in-plane gradients
+    product: int  # a band of the gradient and of a product
+    tensor: int  # ring: six smoothed products
+    chunk: int  # z passes
 
 
 def align(n: int) -> int:
@@ -117,24 +117,29 @@ def lay_kernels(scale: Scale) -> Kernels:
     return Kernels(scale.presmooth, lay_out(scale.filters), scale.inner, lay_out(scale.gradient))
 
 
-def work_sizes(scale: Scale, rows: int, width: int) -> dict[str, int]:
-    """Elements of each buffer of `Work` for a tile of ``rows x width`` voxels, whatever its depth."""
+def lay_memory(scale: Scale, rows: int, width: int) -> tuple[Places, int]:
+    """Memory of one stream over a tile of ``rows x width`` voxels, whatever its depth.
+
+    Returns
+    -------
+    Places
+        Where each part starts.
+    int
+        float32 in all.
+    """
     g = lay_tile(scale, 0, 0, (1, rows, width), ((0, 1), (0, rows), (0, width)))
     tensor = 1 if scale.wants_tensor else 0
     ordered = (rows + 2 * g.filter) * g.pitch
-    return {
-        "rows": (rows + 2 * (g.margin + g.smooth)) * g.wide_pitch,
-        "smooth": 0 if g.flat else (2 * g.smooth + GROUP) * g.wide_size,
-        "plane": (1 if g.flat else GROUP) * g.wide_size,
-        "ordered": max((6 if tensor else 3) * ordered, 2 * tensor * (rows + 2 * g.margin) * g.edge_pitch),
-        "derivative": PLANES * g.slots * g.size,
-        "edge": 3 * (2 * g.edge_z + 1) * g.edge_size * tensor,
-        "product": 4 * BAND * g.edge_pitch * tensor,
-        "tensor": 6 * (2 * g.filter_z + 1) * g.size * tensor,
-        "chunk": (PLANES * 2 + 1) * CHUNK,
-    }
-
-
-def make_work(sizes: Mapping[str, int]) -> Work:
-    """Memory for one stream."""
-    return Work(**{name: allocate(size) for name, size in sizes.items()})
+    sizes = Places(
+        rows=(rows + 2 * (g.margin + g.smooth)) * g.wide_pitch,
+        smooth=0 if g.flat else (2 * g.smooth + GROUP) * g.wide_size,
+        plane=(1 if g.flat else GROUP) * g.wide_size,
+        ordered=max((6 if tensor else 3) * ordered, 2 * tensor * (rows + 2 * g.margin) * g.edge_pitch),
+        derivative=PLANES * g.slots * g.size,
+        edge=3 * (2 * g.edge_z + 1) * g.edge_size * tensor,
+        product=4 * BAND * g.edge_pitch * tensor,
+        tensor=6 * (2 * g.filter_z + 1) * g.size * tensor,
+        chunk=(2 * PLANES + 1) * CHUNK,
+    )
+    ends = [int(n) for n in np.cumsum([size + MARGIN for size in sizes])]
+    return Places(0, *ends[:-1]), ends[-1]
