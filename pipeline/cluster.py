@@ -5,15 +5,18 @@ Whatever the place, a caller gets a Dask client and nothing listens beyond the l
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import signal
 import warnings
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from dask.system import CPU_COUNT
-from distributed import Client, LocalCluster, Scheduler, SpecCluster, Worker, WorkerPlugin
+from distributed import Client, LocalCluster, Scheduler, Security, SpecCluster, Worker, WorkerPlugin, rpc
+from distributed.versions import VersionMismatchWarning
 
 from pipeline.config import settings
 from pipeline.errors import ClusterError, PlanError
@@ -135,13 +138,23 @@ class _IgnoreInterrupts(WorkerPlugin):
 
 
 def _remote_client(address: str) -> Client:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", category=Warning)  # versions are compared below, with an answer of our own
+    # Asked beforehand, since a Client that fails to connect leaves its thread behind, and Dask's clean-up of that at
+    # some later garbage collection can block any other loop. In a thread, because a notebook's own loop runs in ours.
+    with ThreadPoolExecutor(1) as thread:
         try:
-            return Client(address, timeout=settings().connect_seconds, set_as_default=False)
-        except (OSError, ValueError, TypeError) as error:  # TypeError: tls:// without certificates
-            first_line = str(error).strip().split("\n")[0]
+            thread.submit(asyncio.run, _ask_identity(address)).result()
+        except (OSError, ValueError, TypeError, RuntimeError) as error:  # TypeError: tls:// without certificates
+            first_line = str(error).strip().split("\n")[0] or f"no answer in {settings().connect_seconds:g} s"
             raise ClusterError(f"No Dask scheduler can be used at {address}: {first_line}") from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", VersionMismatchWarning)  # versions are compared below, in our own words
+        return Client(address, timeout=settings().connect_seconds, set_as_default=False)
+
+
+async def _ask_identity(address: str) -> None:
+    arguments = Security().get_connection_args("client")
+    async with asyncio.timeout(settings().connect_seconds), rpc(address, connection_args=arguments) as scheduler:
+        await scheduler.identity()
 
 
 def _wait_for_workers(client: Client, address: str, wanted: int) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from platformdirs import user_data_path
 from pydantic import ByteSize, Field, ValidationError
+from pydantic.config import JsonDict
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.errors import PlanError
@@ -24,7 +25,7 @@ MIB = 1 << 20
 
 def _row(default: Any, unit: str, description: str, *, shown: str | None = None, **limits: Any) -> Any:
     """One row of the table; `shown` is the default as the docs print it, where the value itself differs by machine."""
-    extra = {"unit": unit, "shown": shown}
+    extra: JsonDict = {"unit": unit, "shown": shown}
     if callable(default):
         return Field(default_factory=default, description=description, json_schema_extra=extra, **limits)
     return Field(default, description=description, json_schema_extra=extra, validate_default=True, **limits)
@@ -57,6 +58,7 @@ class Settings(BaseSettings):
         1 << 28, "pixels", "Largest PNG or JPEG that is decoded; larger ones are refused unread.", ge=1
     )
     handle_cache: int = _row(32, "files", "Volume files that one process keeps open.", ge=1)
+    debug: bool = _row(False, "0 or 1", "Whether the command shows the traceback of an error that should not happen.")
     data_dir: Path = _row(
         lambda: user_data_path("voxelforest"),
         "folder",

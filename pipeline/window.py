@@ -23,7 +23,7 @@ from pipeline.errors import CancelledError, ClusterError, PipelineError
 
 Item = TypeVar("Item")
 
-POLL_SECONDS = 0.2  # how soon `cancelled` and a lost scheduler are noticed
+POLL_SECONDS = 0.2  # how soon `cancelled` is noticed
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,6 @@ class Failure(Generic[Item]):
 @dataclass(frozen=True)
 class _Attempt(Generic[Item]):
     item: Item
-    number: int
     tries: int
     future: Future
 
@@ -90,12 +89,12 @@ def run_windowed(
         If `cancelled` said so. On this and on any other exception, `KeyboardInterrupt` included, what is in flight
         is cancelled and tasks that already run are waited for, `settings().cancel_seconds` at most.
     ClusterError
-        If an item's task killed its workers, or the scheduler went away for good.
+        If an item's task killed its workers, or the scheduler went away.
     Exception
         What the first failing task raised.
     """
     limit = settings().block_retries if retries is None else retries
-    run = _Run(client, task, key_prefix, shared)
+    run: _Run[Item] = _Run(client, task, key_prefix, shared)
     todo = enumerate(items)
     failures: list[Failure[Item]] = []
     try:
@@ -105,8 +104,8 @@ def run_windowed(
                 if error is None:
                     if on_done is not None:
                         on_done(attempt.item, result)
-                elif _may_repeat(error, attempt.tries, limit):
-                    run.repeat(attempt, error)
+                elif attempt.tries <= limit and _may_pass(error):
+                    run.repeat(attempt)
                 elif keep_going:
                     failures.append(Failure(attempt.item, _explained(error, attempt.item)))
                 else:
@@ -118,10 +117,9 @@ def run_windowed(
     return failures
 
 
-def _may_repeat(error: Exception, tries: int, limit: int) -> bool:
-    if isinstance(error, LostFuture):
-        return True
-    return tries <= limit and not isinstance(error, PipelineError | KilledWorker)
+def _may_pass(error: Exception) -> bool:
+    """Whether another try could help."""
+    return not isinstance(error, PipelineError | KilledWorker | LostFuture)
 
 
 def _explained(error: Exception, item: object) -> Exception:
@@ -130,6 +128,8 @@ def _explained(error: Exception, item: object) -> Exception:
             f"Block {item} was given up: {error.allowed_failures + 1} workers died while they computed it. Most often "
             "memory ran out: use fewer workers, or a smaller VOXELFOREST_TASK_MEMORY."
         )
+    if isinstance(error, LostFuture):
+        return ClusterError("The Dask scheduler went away during the run; what is written stays.")
     return error
 
 
@@ -149,16 +149,15 @@ class _Run(Generic[Item]):
 
     def submit_new(self, numbered: Iterable[tuple[int, Item]]) -> None:
         for number, item in numbered:
-            self._submit(item, number, tries=1, key=f"{self._prefix}-{number}")
+            self._submit(item, tries=1, key=f"{self._prefix}-{number}")
 
-    def repeat(self, attempt: _Attempt[Item], error: Exception) -> None:
-        """Run it again under a new key, since Dask keeps an error under the old one; a lost worker costs no try."""
-        tries = attempt.tries if isinstance(error, LostFuture) else attempt.tries + 1
-        self._submit(attempt.item, attempt.number, tries=tries, key=f"{attempt.future.key}-again")
+    def repeat(self, attempt: _Attempt[Item]) -> None:
+        """Run it again under a new key, since Dask keeps an error under the old one."""
+        self._submit(attempt.item, tries=attempt.tries + 1, key=f"{attempt.future.key}-again")
 
-    def _submit(self, item: Item, number: int, *, tries: int, key: str) -> None:
+    def _submit(self, item: Item, *, tries: int, key: str) -> None:
         future = self._client.submit(self._task, *self._shared, item, key=key)
-        self.flying[key] = _Attempt(item, number, tries, future)
+        self.flying[key] = _Attempt(item, tries, future)
         future.add_done_callback(lambda done: self._done.put(done.key))
 
     def finished(self, cancelled: Callable[[], bool] | None) -> Iterator[tuple[_Attempt[Item], Exception | None, Any]]:
@@ -180,8 +179,6 @@ class _Run(Generic[Item]):
         while True:
             if cancelled is not None and cancelled():
                 raise CancelledError("The run was cancelled; what is written stays.")
-            if self._client.status == "closed":
-                raise ClusterError("The Dask scheduler went away and did not come back; what is written stays.")
             with contextlib.suppress(queue.Empty):
                 return self._done.get(timeout=POLL_SECONDS)
 
@@ -193,13 +190,13 @@ class _Run(Generic[Item]):
             self._client.cancel([attempt.future for attempt in self.flying.values()], reason="the run was given up")
         seconds = settings().cancel_seconds
         # In a thread, since a call to a worker that has just died returns only when Dask gives the worker up.
-        wait = threading.Thread(target=self._wait_until_idle, args=(seconds,), daemon=True)
+        wait = threading.Thread(target=self._wait_until_gone, args=(seconds,), daemon=True)
         wait.start()
         wait.join(seconds + 1)
 
-    def _wait_until_idle(self, seconds: float) -> None:
+    def _wait_until_gone(self, seconds: float) -> None:
         with contextlib.suppress(Exception):
-            self._client.run(_until_idle, seconds, on_error="ignore")
+            self._client.run(_until_gone, set(self.flying), seconds, on_error="ignore")
 
 
 def _outcome(future: Future) -> tuple[Exception | None, Any]:
@@ -213,10 +210,10 @@ def _keep(value: Any) -> Any:
     return value
 
 
-async def _until_idle(seconds: float, dask_worker: Worker) -> None:
-    """Return when the worker computes nothing, or after `seconds`."""
-    step = 0.02
+async def _until_gone(keys: set[str], seconds: float, dask_worker: Worker) -> None:
+    """Return when the worker knows none of these tasks any more, or after `seconds`."""
+    step = 0.05
     for _ in range(int(seconds / step)):
-        if dask_worker.state.executing_count == 0:
+        await sleep(step)  # at first, too: a task may be on its way to the worker still
+        if keys.isdisjoint(dask_worker.state.tasks):
             return
-        await sleep(step)
