@@ -216,11 +216,12 @@ class _Local:
 
 
 INTERRUPTED = """
-import operator, sys, time
+import signal, sys, time
 from pipeline.cluster import connect
 from pipeline.window import run_windowed
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs in the background
     with connect(sys.argv[1], 2) as client:
         try:
             run_windowed(client, time.sleep, [0.01] + [0.5] * 100, window=4, key_prefix="nap",
