@@ -1,4 +1,4 @@
-"""How the command line prints: tables for people, JSON for programs, progress on stderr."""
+"""How the command line prints: tables for people, JSON for programs, one line for an error."""
 
 from __future__ import annotations
 
@@ -24,6 +24,39 @@ def show(sections: Iterable[Section], document: dict[str, Any], as_json: bool) -
         console.print(_table(section))
 
 
+def show_error(message: str, exit_code: int, as_json: bool, code: str | None = None) -> int:
+    """Print why a command failed as one line on stderr; returns the exit code."""
+    text = one_line(message)
+    if as_json:
+        document = {"event": "Error", "message": text, "code": code, "exit_code": exit_code}
+        print(json.dumps(document), file=sys.stderr, flush=True)
+    else:
+        print(f"voxelforest: {text}" + (f" [{code}]" if code else ""), file=sys.stderr, flush=True)
+    return exit_code
+
+
+def show_note(text: str, as_json: bool) -> None:
+    """Print a sentence that is no result on stderr."""
+    line = json.dumps({"event": "Note", "text": text}) if as_json else one_line(text)
+    print(line, file=sys.stderr, flush=True)
+
+
+def one_line(text: str) -> str:
+    """Text from anywhere on one line, without control characters that a terminal would obey.
+
+    Examples
+    --------
+    >>> one_line("a class\\n  named \\x1b[31mred")
+    'a class named �[31mred'
+    """
+    return printable(" ".join(text.split()))
+
+
+def printable(text: str) -> str:
+    """Text with a replacement for each control character."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 def _table(section: Section) -> Table:
     table = Table(title=_plain(section.title), title_justify="left", show_header=bool(section.columns))
     for number in range(max(map(len, section.rows), default=len(section.columns))):
@@ -35,5 +68,5 @@ def _table(section: Section) -> Table:
 
 
 def _plain(text: str) -> str:
-    """Text from a file, without markup and control characters that a terminal would obey."""
-    return escape("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text))
+    """Text that rich prints as it is."""
+    return escape(printable(text))

@@ -6,6 +6,7 @@ the annotating is made up here.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,11 @@ from pipeline.store import create
 from pipeline.training import train_stage
 from pipeline.volume import open_raw
 
-SHAPE = (64, 384, 384)
-CROP = (48, 192, 192)
+Shape = tuple[int, int, int]
+
+SHAPE: Shape = (64, 384, 384)
 STROKES = 25
-PLANE = 30  # shown in the picture
+RECORD = "demo.json"  # marks a folder as the demo's own
 SELECTED = {
     "GaussianSmoothing": (0.3, 1.0, 3.5),
     "LaplacianOfGaussian": (1.6, 3.5),
@@ -39,14 +41,16 @@ SELECTED = {
 }
 
 
-def run_demo(folder: Path, progress: Progress) -> dict[str, Any]:
+def run_demo(folder: Path, progress: Progress, shape: Shape = SHAPE) -> dict[str, Any]:
     """Do the whole main job in a folder.
 
     Parameters
     ----------
     folder : Path
-        Made if it is missing; the demo's own files in it are replaced.
+        Made if it is missing; what an earlier demo left in it is replaced.
     progress : Progress
+    shape : tuple of int, (z, y, x)
+        Of the volume.
 
     Returns
     -------
@@ -56,14 +60,11 @@ def run_demo(folder: Path, progress: Progress) -> dict[str, Any]:
     Raises
     ------
     StoreError
-        If the folder cannot be written.
+        If the folder cannot be written, or holds what no demo made.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"cannot make the folder {folder}: {error.strerror}") from error
-    progress.note(f"making a volume of {'x'.join(map(str, SHAPE))} voxels, and scribbles on a corner of it")
-    sample = samples.tissue(SHAPE)
+    _claim(folder)
+    progress.note(f"making a volume of {'x'.join(map(str, shape))} voxels, and scribbles on a corner of it")
+    sample = samples.tissue(shape)
     raw, project_path, out = folder / "raw.zarr", folder / "tissue.ilp", folder / "probabilities.zarr"
     write_volume(raw, sample.raw)
     progress.note("training a random forest on the scribbles, into an ilastik project")
@@ -74,17 +75,32 @@ def run_demo(folder: Path, progress: Progress) -> dict[str, Any]:
     probabilities = open_raw(out)
     segmentation = 1 + probabilities.read(probabilities.whole)[0].argmax(axis=0).astype(np.uint8)
     picture = folder / "picture.png"
+    plane = shape[0] // 2
     progress.note("drawing the picture")
-    draw_picture(picture, sample.raw, probabilities[:, PLANE], segmentation)
-    return {
+    draw_picture(picture, sample.raw, probabilities[:, plane], segmentation, plane)
+    document = {
         "raw": str(raw),
         "project": str(project_path),
         "probabilities": str(out),
         "picture": str(picture),
         "voxels": summary.voxels,
         "seconds": round(summary.seconds, 3),
+        "plane": plane,
         "classes": score(segmentation, sample.truth),
     }
+    (folder / RECORD).write_text(json.dumps(document, indent=2))
+    return document
+
+
+def _claim(folder: Path) -> None:
+    """Make the folder, or take one that is empty or an earlier demo's: the demo replaces files in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()) and not (folder / RECORD).is_file():
+            raise StoreError(f"{folder} holds other files; name a new or an empty folder for the demo")
+        (folder / RECORD).write_text("{}")
+    except OSError as error:
+        raise StoreError(f"cannot use the folder {folder} for the demo: {error.strerror}") from error
 
 
 def describe_demo(document: dict[str, Any]) -> tuple[Section, ...]:
@@ -93,11 +109,12 @@ def describe_demo(document: dict[str, Any]) -> tuple[Section, ...]:
         (row["name"], f"{row['share']:.1%}", f"{row['recall']:.1%}", f"{row['precision']:.1%}")
         for row in document["classes"]
     ]
-    folder = Path(document["raw"]).parent
+    folder, plane = Path(document["raw"]).parent, document["plane"]
+    command = f"voxelforest predict {document['project']} {document['raw']}"
     next_steps = (
         ("look", f"open {document['picture']}"),
         ("the project", f"voxelforest info {document['project']}"),
-        ("one plane", f"voxelforest predict {document['project']} {document['raw']} {folder}/plane.npy --roi z=30:31"),
+        ("one plane", f"{command} {folder}/plane.npy --roi z={plane}:{plane + 1}"),
         ("your own", "voxelforest predict YOUR.ilp YOUR.h5 OUT.zarr"),
     )
     return (
@@ -121,14 +138,16 @@ def write_volume(path: Path, raw: npt.NDArray[np.uint8]) -> None:
 
 
 def write_demo_project(path: Path, sample: samples.Sample) -> None:
-    """Train on scribbles over a crop, and write crop and project beside each other."""
-    corner = tuple(slice(0, n) for n in CROP)
+    """Train on scribbles over a corner, and write that crop and the project beside each other."""
+    z, y, x = sample.raw.shape
+    crop_shape = 3 * z // 4, y // 2, x // 2
+    corner = tuple(slice(0, n) for n in crop_shape)
     crop, labels = sample.raw[corner], samples.scribbles(sample.truth[corner], STROKES)
     matrix = tuple(tuple(scale in chosen for scale in DEFAULT_SCALES) for chosen in SELECTED.values())
     selection = FeatureSelection(tuple(SELECTED), DEFAULT_SCALES, matrix, (False,) * len(DEFAULT_SCALES))
     stage = train_stage(crop[None], labels, selection, samples.CLASS_NAMES, samples.CLASS_COLORS)
     write_volume(path.with_name("crop.h5"), crop)
-    image = TrainingImage("crop.h5/exported_data", "zyx", CROP)
+    image = TrainingImage("crop.h5/exported_data", "zyx", crop_shape)
     write_project(path, [stage], image, annotations=[labels], n_rows=int((labels > 0).sum()), overwrite=True)
 
 
@@ -154,6 +173,7 @@ def draw_picture(
     raw: npt.NDArray[np.uint8],
     probabilities: npt.NDArray[np.float32],
     segmentation: npt.NDArray[np.uint8],
+    plane: int,
 ) -> None:
     """Raw data, probabilities and segmentation of one plane, and of a cut along z, side by side.
 
@@ -163,7 +183,9 @@ def draw_picture(
         PNG to write.
     raw, segmentation : ndarray, (z, y, x), uint8
     probabilities : ndarray, (classes, y, x), float32
-        Of plane `PLANE`.
+        Of the plane.
+    plane : int
+        Which z to show.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -173,17 +195,17 @@ def draw_picture(
     blended = np.einsum("cyx,cr->yxr", probabilities, colors).clip(0, 1)
     aspect = samples.SPACING["z"] / samples.SPACING["y"]
     panels = [
-        ("raw", raw[PLANE], raw[:, raw.shape[1] // 2]),
+        ("raw", raw[plane], raw[:, raw.shape[1] // 2]),
         ("probabilities", blended, None),
-        ("most probable class", colors[segmentation[PLANE] - 1], colors[segmentation[:, raw.shape[1] // 2] - 1]),
+        ("most probable class", colors[segmentation[plane] - 1], colors[segmentation[:, raw.shape[1] // 2] - 1]),
     ]
     figure = Figure(figsize=(12, 5.4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(2, 3, height_ratios=[raw.shape[1], raw.shape[0] * aspect])
-    for column, (title, plane, cut) in enumerate(panels):
+    for column, (title, image, cut) in enumerate(panels):
         top, bottom = axes[:, column]
-        top.imshow(plane, cmap="gray")
-        top.set_title(f"{title}, z = {PLANE}" if column == 0 else title)
+        top.imshow(image, cmap="gray")
+        top.set_title(f"{title}, z = {plane}" if column == 0 else title)
         if cut is not None:
             bottom.imshow(cut, cmap="gray", aspect=aspect)
         for axis in (top, bottom):

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as RichProgress
 
+from pipeline.console import one_line
 from pipeline.progress import BlockDone, Event, Note, Progress, StageFinished, StageStarted, Subscriber
 
 LINE_SECONDS = 5.0  # between two lines where stderr is no terminal
@@ -79,7 +80,7 @@ class Bar:
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Note):
-            self._rich.console.print(event.text, markup=False, highlight=False)
+            self._rich.console.print(describe(event), markup=False, highlight=False)
         elif isinstance(event, StageStarted):
             self._tasks[event.name] = self._rich.add_task(event.name, total=event.blocks, pace="")
         elif isinstance(event, BlockDone):
@@ -91,7 +92,7 @@ class Bar:
 def describe(event: Event) -> str:
     """An event as a line of text."""
     if isinstance(event, Note):
-        return event.text
+        return one_line(event.text)
     if isinstance(event, StageStarted):
         return f"{event.name}: {event.blocks} blocks"
     if isinstance(event, StageFinished):

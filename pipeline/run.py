@@ -6,29 +6,40 @@ done. So a run may die at any moment and go on later, and ends with the same byt
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from importlib.metadata import version
+from itertools import compress
+from typing import Any, TypeVar
 
+from distributed import Client
+
+from numba_ops.warmup import warm_up
 from pipeline import plan as planning
-from pipeline.blocks import AXES, Box
+from pipeline.blocks import Box
+from pipeline.cluster import LOCAL_NAMES, check_scheduler, connect, count_threads
+from pipeline.collision import refuse_collision
 from pipeline.config import settings
-from pipeline.errors import CancelledError
-from pipeline.images import ImageSpec
+from pipeline.errors import CancelledError, PipelineError
+from pipeline.memory import total_peak_bytes
 from pipeline.metadata import OmeVersion
-from pipeline.output import Mode
-from pipeline.plan import Plan, Result
+from pipeline.output import Mode, exists, locate
+from pipeline.plan import Plan
+from pipeline.prediction import Task, make_task, predict_block, run_digest
 from pipeline.progress import Progress
 from pipeline.project import Project
-from pipeline.store import LevelBlock, Store, create
+from pipeline.result_images import final_axes, is_written, place, specify
+from pipeline.store import LevelBlock, Store, create, estimate_bytes
+from pipeline.summary import Summary
 from pipeline.volume import Volume
+from pipeline.volume_description import readable_bytes
+from pipeline.window import run_windowed
 
-if TYPE_CHECKING:
-    from distributed import Client
-
-    from pipeline.prediction import Task
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -71,19 +82,6 @@ class Request:
     workers: int | None = None
 
 
-@dataclass(frozen=True)
-class Summary:
-    """What a run did.
-
-    `path` is the output, `voxels` those of the region, `computed_blocks` the tasks that were not done before.
-    """
-
-    path: str
-    voxels: int
-    seconds: float
-    computed_blocks: int
-
-
 def make_plan(request: Request) -> Plan:
     """The plan of a request; see `pipeline.plan.make` for its errors."""
     volume = request.volume
@@ -107,71 +105,98 @@ def run(request: Request, progress: Progress) -> Summary:
     ----------
     request : Request
     progress : Progress
-        Told about stages and finished blocks.
+        Told what will be done, then about stages and finished blocks.
 
     Raises
     ------
     PlanError, StoreError, ClusterError
-        Before any work is done.
+        Before any work is done; nothing is left behind then.
     ReadError, WriteError
         If data turns out damaged or the disk fills; what is finished stays for ``mode="resume"``.
     CancelledError
         On Ctrl-C; likewise.
     """
-    from pipeline import prediction
-
     started = time.monotonic()
     plan = make_plan(request)
-    digest = prediction.run_digest(request.volume.digest, request.project, plan)
-    store = create(
-        request.path,
-        [_image(result, plan, request) for result in plan.results],
-        version=request.ome_version,
-        provenance=_provenance(request, plan),
-        digest=digest,
-        mode=request.mode,
-        final_axes=_final_axes(request.volume, plan),
-    )
-    blocks = 0
+    check_scheduler(request.scheduler)
+    output = locate(request.path)
+    refuse_collision(output, (request.volume.url, request.project.path))
+    begun_before = request.mode == "resume" and exists(output.partial)
+    store = _create(request, plan)
+    blocks, peak = 0, total_peak_bytes()
     if not store.finished:
         try:
-            blocks = _compute(request, plan, store, progress)
-            path = store.finish()
+            blocks, peak = _compute(request, plan, store, begun_before, progress)
+            store.finish()
         except KeyboardInterrupt:
-            raise CancelledError(
-                f"Interrupted. Finished blocks are kept in {store.output.partial}; the same command with --resume goes on."
-            ) from None
+            raise CancelledError(_how_to_go_on(request, store)) from None
         finally:
             store.close()
-    path = store.path
-    return Summary(str(path), plan.region.size, time.monotonic() - started, blocks)
+    seconds = time.monotonic() - started
+    return Summary(str(store.path), store.images, plan.region.size, seconds, blocks, peak, store.finished)
 
 
-def _compute(request: Request, plan: Plan, store: Store, progress: Progress) -> int:
-    """Run what is missing; returns how many blocks that were."""
-    from numba_ops.warmup import warm_up
-    from pipeline import cluster, prediction
+def _create(request: Request, plan: Plan) -> Store:
+    volume, project = request.volume, request.project
+    provenance = {
+        "software": f"voxelforest {version('voxelforest')}",
+        "volume": volume.url,
+        "volume_digest": volume.digest,
+        "axes": volume.source_axes,
+        "project": project.path,
+        "project_digest": project.digest,
+        "stage": len(plan.stacks),
+        "region": str(plan.region),
+    }
+    return create(
+        request.path,
+        specify(plan, volume, project.stages[len(plan.stacks) - 1]),
+        version=request.ome_version,
+        provenance=provenance,
+        digest=run_digest(volume.digest, project, plan),
+        mode=request.mode,
+        final_axes=final_axes(volume),
+    )
 
-    warm_up(lambda name, i, n: progress.note(f"compiling {name} ({i} of {n}), once on this machine"))
-    task = prediction.make_task(request.volume, request.project, plan)
-    with cluster.connect(request.scheduler, request.workers) as client:
-        done = [block for block in plan.blocks() if _is_written(store, plan, block)]
-        skip = frozenset(done)
-        todo = plan.n_tasks - len(done)
-        with progress.stage("predict", blocks=todo, voxels=plan.region.size - sum(b.size for b in done)) as stage:
+
+def _compute(request: Request, plan: Plan, store: Store, begun_before: bool, progress: Progress) -> tuple[int, int]:
+    """Run what is missing; returns how many blocks that were, and the peak of memory in bytes."""
+    key = f"{store.record['digest'][:16]}-{store.token[:16]}"  # another run of the same digest writes elsewhere
+    with _connected(request, store, begun_before) as client:
+        if request.scheduler in LOCAL_NAMES:  # other machines compile their own, when the first block needs it
+            warm_up(lambda name, i, n: progress.note(f"compiling {name} ({i} of {n}), once on this machine"))
+        done = [begun_before and is_written(store, block, plan.region) for block in plan.blocks()]
+        todo = [not is_done for is_done in done]
+        voxels = sum(block.size for block in compress(plan.blocks(), todo))
+        progress.note(_intention(plan, store, sum(done), count_threads(client)))
+        _warn_of_little_space(store, progress)
+        with progress.stage("predict", blocks=sum(todo), voxels=voxels) as stage:
             _run_tasks(
                 client,
                 _predict_and_write,
-                (b for b in plan.blocks() if b not in skip),
-                f"predict-{task.digest}",
-                (task, store, plan.region),
+                compress(plan.blocks(), todo),
+                f"predict-{key}",
+                (make_task(request.volume, request.project, plan), store, plan.region),
                 lambda block: stage.advance(block.size),
             )
-        _build_levels(client, store, task.digest, progress)
-    return todo
+        _build_levels(client, store, key, progress)
+        return sum(todo), total_peak_bytes(client)
 
 
-def _build_levels(client: Client, store: Store, digest: str, progress: Progress) -> None:
+@contextlib.contextmanager
+def _connected(request: Request, store: Store, begun_before: bool) -> Iterator[Client]:
+    """A client; where there is none to be had, an output that was just begun is taken back."""
+    with contextlib.ExitStack() as stack:
+        try:
+            client = stack.enter_context(connect(request.scheduler, request.workers))
+        except PipelineError:
+            if not begun_before:
+                store.abandon()
+            raise
+        yield client
+
+
+def _build_levels(client: Client, store: Store, key: str, progress: Progress) -> None:
     """Make the coarser levels, each from the one before it."""
     work = [(spec.name, level) for spec in store.images for level in store.level_blocks(spec.name)]
     blocks = sum(len(level) for _, level in work)
@@ -183,23 +208,20 @@ def _build_levels(client: Client, store: Store, digest: str, progress: Progress)
                 client,
                 _build_level_block,
                 level,
-                f"pyramid-{name}-{level[0].level}-{digest}",
+                f"pyramid-{name}-{level[0].level}-{key}",
                 (store, name),
-                lambda _: stage.advance(0),
+                lambda _: stage.advance(),
             )
 
 
 def _run_tasks(
     client: Client,
-    task: Callable[..., Any],
-    items: Any,
+    task: Callable[..., None],
+    items: Iterable[Item],
     key_prefix: str,
     shared: Sequence[Any],
-    on_done: Callable[[Any], None],
+    on_done: Callable[[Item], None],
 ) -> None:
-    from pipeline.cluster import count_threads
-    from pipeline.window import run_windowed
-
     run_windowed(
         client,
         task,
@@ -213,11 +235,9 @@ def _run_tasks(
 
 def _predict_and_write(task: Task, store: Store, region: Box, block: Box) -> None:
     """The block task of a run."""
-    from pipeline.prediction import predict_block
-
     results = predict_block(task, block)
     for spec in store.images:
-        start, values = _placed(spec, results[spec.name], block, region)
+        start, values = place(spec, results[spec.name], block, region)
         store.write(spec.name, start, values)
 
 
@@ -225,66 +245,32 @@ def _build_level_block(store: Store, image: str, block: LevelBlock) -> None:
     store.build_level_block(image, block.level, block.start, block.stop)
 
 
-def _placed(spec: ImageSpec, values: Any, block: Box, region: Box) -> tuple[tuple[int, ...], Any]:
-    """Start in the image and values over its dims, from values over (t, [c,] z, y, x)."""
-    order = "tczyx" if "c" in spec.dims else AXES
-    at = dict(zip(AXES, block.shift([-n for n in region.start]).start, strict=True))
-    kept = tuple(slice(None) if axis in spec.dims else 0 for axis in order)
-    return tuple(at.get(axis, 0) for axis in spec.dims), values[kept]
+def _intention(plan: Plan, store: Store, done: int, threads: int) -> str:
+    """What will be done, in a line."""
+    names = ", ".join(spec.name for spec in store.images)
+    shape = "x".join(map(str, plan.block[1:]))
+    begun = f" ({done:,} are done)" if done else ""
+    return (
+        f"{names} of {plan.region.size:,} voxels: blocks of {shape}, {plan.n_tasks:,} in all{begun}, on {threads} threads "
+        f"with {readable_bytes(plan.task_bytes)} each; at most {readable_bytes(_output_bytes(store))} into {store.path}"
+    )
 
 
-def _is_written(store: Store, plan: Plan, block: Box) -> bool:
-    here = block.shift([-n for n in plan.region.start])
-    start, stop = (dict(zip(AXES, ends, strict=True)) for ends in (here.start, here.stop))
-    return all(
-        store.is_written(
-            spec.name,
-            [start.get(axis, 0) for axis in spec.dims],
-            [stop.get(axis, n) for axis, n in zip(spec.dims, spec.shape, strict=True)],
+def _warn_of_little_space(store: Store, progress: Progress) -> None:
+    free, needed = shutil.disk_usage(store.path.parent).free, _output_bytes(store)
+    if free < needed:
+        progress.note(
+            f"the disk of {store.path} has {readable_bytes(free)} free; the output takes {readable_bytes(needed)} "
+            "unless it compresses well"
         )
-        for spec in store.images
-    )
 
 
-def _image(result: Result, plan: Plan, request: Request) -> ImageSpec:
-    """How a result is stored."""
-    volume, stage = request.volume, request.project.stages[len(plan.stacks) - 1]
-    dims = "".join(axis for axis in "tczyx" if (axis == "c" and result.channels) or (axis in volume.dims.replace("c", "")))
-    lengths = dict(zip(AXES, plan.region.shape, strict=True), c=len(result.channels))
-    chunks = dict(zip(AXES, plan.chunk, strict=True), c=len(result.channels))
-    by_class = result.name in ("probabilities", "segmentation")
-    return ImageSpec(
-        name=result.name,
-        dims=dims,
-        shape=tuple(lengths[axis] for axis in dims),
-        chunks=tuple(chunks[axis] for axis in dims),
-        dtype=result.dtype,
-        spacing=volume.spacing,
-        units=volume.units,
-        channel_names=stage.class_names if by_class else result.channels,
-        channel_colors=stage.class_colors if by_class else (),
-        reduce="stride" if result.name == "segmentation" else "mean",
-        value_range=planning.value_range(result),
-        origin=dict(zip(AXES, map(float, plan.region.start), strict=True)),
-    )
+def _output_bytes(store: Store) -> int:
+    """Before compression; a single file and what it is made from exist at once for a while."""
+    single = store.output.single
+    return estimate_bytes(store.images, pyramid=not single) * (2 if single else 1)
 
 
-def _final_axes(volume: Volume, plan: Plan) -> str:
-    """Axes of a single file: the input's order, channels last (SEMANTICS section 10)."""
-    order = volume.source_axes.replace("c", "")
-    return order + "c" if plan.results[0].channels else order
-
-
-def _provenance(request: Request, plan: Plan) -> dict[str, Any]:
-    from importlib.metadata import version
-
-    return {
-        "software": f"voxelforest {version('voxelforest')}",
-        "volume": request.volume.url,
-        "volume_digest": request.volume.digest,
-        "axes": request.volume.source_axes,
-        "project": request.project.path,
-        "project_digest": request.project.digest,
-        "stage": len(plan.stacks),
-        "region": str(plan.region),
-    }
+def _how_to_go_on(request: Request, store: Store) -> str:
+    change = "with --resume instead of --overwrite" if request.mode == "overwrite" else "with --resume"
+    return f"Interrupted. What is finished is kept in {store.output.partial}; the same command {change} goes on."

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pipeline import plan as planning
 from pipeline.description import Section
-from pipeline.plan import Plan
 from pipeline.project import Project
 from pipeline.volume import Volume
+
+if TYPE_CHECKING:
+    from pipeline.plan import Plan
 
 
 def describe(volume: Volume, project: Project | None) -> tuple[tuple[Section, ...], dict[str, Any]]:
@@ -35,6 +36,8 @@ def describe(volume: Volume, project: Project | None) -> tuple[tuple[Section, ..
     }
     sections = [_volume_section(volume, document)]
     if project is not None:
+        from pipeline import plan as planning  # brings numba, which a volume alone can do without
+
         plan = planning.make(volume.whole, volume.n_channels, str(volume.dtype), volume.dims, project)
         document["plan"] = _plan_document(plan)
         sections.append(_plan_section(plan, document["plan"]))

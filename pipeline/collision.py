@@ -1,0 +1,46 @@
+"""Whether an output would destroy what it is made from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from pipeline.durability import ZARR_DOCUMENTS
+from pipeline.errors import StoreError
+from pipeline.output import Output
+
+
+def refuse_collision(output: Output, inputs: Iterable[str]) -> None:
+    """Refuse an output that is an input, lies inside one, or contains one; links are followed.
+
+    The names count that the output has on its way, too: a partial output is removed or gone on with.
+
+    Parameters
+    ----------
+    output : Output
+    inputs : iterable of str
+        Files, folders, or URLs, which cannot collide; datasets inside a file may follow its name.
+
+    Raises
+    ------
+    StoreError
+        Naming both.
+    """
+    roots = [_root(path) for path in inputs if "://" not in path]
+    for path in (output.target, output.partial, output.replaced, output.temporary):
+        ours = Path(os.path.realpath(path))
+        for root in roots:
+            if ours == root or root in ours.parents:
+                raise StoreError(f"{path} lies in the input {root}, which is never written to; choose another OUT")
+            if ours in root.parents:
+                raise StoreError(f"{path} contains the input {root} and would replace it; choose another OUT")
+
+
+def _root(path: str) -> Path:
+    """The file or Zarr folder that a path names or passes through."""
+    whole = Path(os.path.realpath(path))
+    for part in reversed((whole, *whole.parents)):
+        if part.is_file() or any((part / name).is_file() for name in ZARR_DOCUMENTS):
+            return part
+    return whole
