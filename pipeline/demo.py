@@ -29,12 +29,12 @@ from pipeline.volume import open_raw
 Shape = tuple[int, int, int]
 
 SHAPE: Shape = (64, 384, 384)
-STROKES = 25
+STROKES = 250
 RECORD = "demo.json"  # marks a folder as the demo's own
 SELECTED = {
-    "GaussianSmoothing": (0.3, 1.0, 3.5),
-    "LaplacianOfGaussian": (1.6, 3.5),
-    "GaussianGradientMagnitude": (1.6,),
+    "GaussianSmoothing": (0.7, 1.6, 3.5, 5.0),
+    "LaplacianOfGaussian": (1.6, 3.5, 5.0),
+    "GaussianGradientMagnitude": (1.6, 3.5),
     "DifferenceOfGaussians": (1.6,),
     "StructureTensorEigenvalues": (3.5,),
     "HessianOfGaussianEigenvalues": (1.6, 3.5),

@@ -44,20 +44,20 @@ def tissue(shape_zyx: tuple[int, int, int], seed: int = 0) -> Sample:
     """
     rng = np.random.default_rng(seed)
     truth = np.full(shape_zyx, 2, np.uint8)
-    truth[np.abs(_texture(rng, shape_zyx, 14)) < 0.09] = 3
+    truth[np.abs(_texture(rng, shape_zyx, 18)) < 0.07] = 3
     truth[_texture(rng, shape_zyx, 22) > 1.7] = 1
     nuclei = _nuclei(rng, shape_zyx)
     truth[nuclei & (truth != 1)] = 4
-    brightness = np.array([0, 18, 62, 150, 112], np.float32)[truth]
-    grain = np.array([0, 2, 9, 14, 26], np.float32)[truth]
-    light = ndimage.gaussian_filter(brightness + grain * _texture(rng, shape_zyx, 1.5), (0.5, 0.9, 0.9))
+    brightness = np.array([0, 18, 60, 175, 115], np.float32)[truth]
+    grain = np.array([0, 2, 8, 14, 34], np.float32)[truth]
+    light = ndimage.gaussian_filter(brightness + grain * _texture(rng, shape_zyx, 1.5), (0.4, 0.7, 0.7))
     depth = np.linspace(1.0, 0.75, shape_zyx[0], dtype=np.float32)[:, None, None]
     camera = rng.poisson(np.maximum(light * depth, 0) * 1.2) / 1.2 + rng.normal(6, 4, shape_zyx)
     return Sample(np.clip(np.rint(camera), 0, 255).astype(np.uint8), truth)
 
 
 def scribbles(truth: npt.NDArray[np.uint8], strokes: int, seed: int = 0) -> npt.NDArray[np.uint8]:
-    """What a person might draw: short strokes inside single classes, the same number for each.
+    """What a person might draw: short strokes inside single classes, dealt to them by the root of their volume.
 
     Returns
     -------
@@ -66,10 +66,12 @@ def scribbles(truth: npt.NDArray[np.uint8], strokes: int, seed: int = 0) -> npt.
     """
     rng = np.random.default_rng(seed)
     labels = np.zeros_like(truth)
-    for label in np.unique(truth):
+    found, counts = np.unique(truth, return_counts=True)
+    shares = np.sqrt(counts) / np.sqrt(counts).sum()
+    for label, share in zip(found, shares, strict=True):
         inside = ndimage.binary_erosion(truth == label, np.ones((1, 3, 3), bool))
         places = np.argwhere(inside if inside.any() else truth == label)
-        for z, y, x in places[rng.integers(0, len(places), strokes)]:
+        for z, y, x in places[rng.integers(0, len(places), max(1, round(strokes * share)))]:
             direction = rng.normal(size=2)
             direction /= np.hypot(*direction)
             for step in range(12):
@@ -90,12 +92,12 @@ def _texture(rng: np.random.Generator, shape: tuple[int, int, int], width: float
 
 
 def _nuclei(rng: np.random.Generator, shape: tuple[int, int, int]) -> npt.NDArray[np.bool_]:
-    """Ellipsoids about 10 pixels in radius, one for each 12,000 voxels, roughened and not touching much."""
+    """Ellipsoids about 12 pixels in radius, one for each 20,000 voxels, roughened and not touching much."""
     mask = np.zeros(shape, bool)
     ratio = SPACING["y"] / SPACING["z"]
-    for _ in range(max(1, mask.size // 12_000)):
+    for _ in range(max(1, mask.size // 20_000)):
         centre = rng.uniform(0, shape)
-        radius = rng.uniform(6, 12) * np.array([ratio, 1, 1]) * rng.uniform(0.8, 1.25, 3)
+        radius = rng.uniform(9, 15) * np.array([ratio, 1, 1]) * rng.uniform(0.8, 1.25, 3)
         low = np.maximum(np.floor(centre - radius - 1), 0).astype(int)
         high = np.minimum(np.ceil(centre + radius + 2), shape).astype(int)
         box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
