@@ -65,7 +65,9 @@ def predict_array(data: Any, project: Project, plan: Plan) -> dict[str, dask.arr
     edges = tuple(_cut_evenly(n, size) for n, size in zip(data.shape, least, strict=True))
     blocks = dask.array.asarray(data).rechunk(edges)
     digest = prediction.run_digest(blocks.name, project, plan)
-    joined = dask.array.overlap.overlap(blocks, depth=dict(enumerate((0, 0, *plan.halo_zyx))), boundary="none")
+    # An axis in one piece has no neighbours, and may be shorter than the halo, which Dask refuses.
+    depth = [halo if len(sizes) > 1 else 0 for halo, sizes in zip((0, 0, *plan.halo_zyx), edges, strict=True)]
+    joined = dask.array.overlap.overlap(blocks, depth=dict(enumerate(depth)), boundary="none")
     cells = joined.map_blocks(
         _compute_cell,
         chunks=_ones(edges),
