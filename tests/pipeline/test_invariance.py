@@ -81,6 +81,7 @@ def make_image(rng: np.random.Generator, shape: list[int], dtype: np.dtype[Any])
     return (low * 0.99 + image * (high - low) * 0.98).astype(dtype)
 
 
+@st.composite
 def boxes(draw: st.DrawFn, image: Box) -> Box:
     ends = [sorted((draw(st.integers(0, n - 1)), draw(st.integers(1, n)))) for n in image.shape]
     start, stop = zip(*[(a, b if b > a else a + 1) for a, b in ends], strict=True)
@@ -105,7 +106,7 @@ def test_blocks_of_any_region_have_the_bits_of_the_whole(data: st.DataObject) ->
         once = prediction.predict_block(task, plan.image)
         np.testing.assert_array_equal(once["features"], features)
         np.testing.assert_array_equal(once["probabilities"], probabilities)
-        region = boxes(data.draw, plan.image)
+        region = data.draw(boxes(plan.image))
         block = data.draw(st.tuples(st.integers(1, 2), *[st.integers(max(1, n // 3), n) for n in region.shape[1:]]))
         for box in grid(region, block):
             part = prediction.predict_block(task, box)["probabilities"]
