@@ -31,7 +31,9 @@ def refuse_collision(output: Output, inputs: Iterable[str]) -> None:
     for path in (output.target, output.partial, output.replaced, output.temporary):
         ours = Path(os.path.realpath(path))
         for root in roots:
-            if ours == root or root in ours.parents:
+            if ours == root:
+                raise StoreError(f"{path} is the input, which is never written to; choose another OUT")
+            if root in ours.parents:
                 raise StoreError(f"{path} lies in the input {root}, which is never written to; choose another OUT")
             if ours in root.parents:
                 raise StoreError(f"{path} contains the input {root} and would replace it; choose another OUT")

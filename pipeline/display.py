@@ -39,7 +39,7 @@ class JsonLines:
         self._stream = stream
 
     def __call__(self, event: Event) -> None:
-        print(json.dumps({"event": type(event).__name__, **asdict(event)}), file=self._stream, flush=True)
+        _write_line(self._stream, json.dumps({"event": type(event).__name__, **asdict(event)}))
 
 
 class Lines:
@@ -55,7 +55,13 @@ class Lines:
             return
         if isinstance(event, StageStarted | BlockDone):
             self._next = now + LINE_SECONDS
-        print(describe(event), file=self._stream, flush=True)
+        _write_line(self._stream, describe(event))
+
+
+def _write_line(stream: TextIO, text: str) -> None:
+    """A line at once: `print` writes its end apart, and Ctrl-C may come in between."""
+    stream.write(f"{text}\n")
+    stream.flush()
 
 
 class Bar:

@@ -1,0 +1,73 @@
+"""The command in tests: run in this process, or started as a process of its own that can be interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from pipeline.cli import run_command
+
+COMMAND = str(Path(sys.executable).with_name("voxelforest"))
+SMALL_BLOCKS = {"VOXELFOREST_CHUNK_VOXELS": "4096", "VOXELFOREST_BLOCK_VOXELS": "4096"}  # 16 x 16 x 16
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended: exit code, and the lines that it printed on stdout and stderr."""
+
+    code: int
+    out: list[str]
+    err: list[str]
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The JSON line that stdout ends with."""
+        document: dict[str, Any] = json.loads(self.out[-1])
+        return document
+
+
+def run_here(capsys: pytest.CaptureFixture[str], *arguments: object) -> Outcome:
+    """Run a command in this process, which spares the seconds that starting one takes."""
+    capsys.readouterr()
+    code = run_command([str(argument) for argument in arguments])
+    shown = capsys.readouterr()
+    return Outcome(code, shown.out.splitlines(), shown.err.splitlines())
+
+
+def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
+    """Start the command, blocks being small."""
+    return subprocess.Popen(
+        [COMMAND, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **SMALL_BLOCKS},
+        **options,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> Outcome:
+    """Wait for the end of a command."""
+    out, err = process.communicate(timeout=120)
+    return Outcome(process.returncode, out.splitlines(), err.splitlines())
+
+
+def follow(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
+    """The events that a command started with ``--json`` tells, as they come."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        yield json.loads(line)
+
+
+def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The processes that a command has started, and those that they have."""
+    return psutil.Process(process.pid).children(recursive=True)
