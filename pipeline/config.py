@@ -52,7 +52,7 @@ class Settings(BaseSettings):
         10.0, "seconds", "How long an interrupted run waits for the blocks that are being computed.", ge=0
     )
     ilp_elements: int = _row(
-        200_000_000, "elements", "Largest dataset read from a project file; larger ones are refused.", ge=1
+        200_000_000, "elements", "Numbers read from one project file in all; files that declare more are refused.", ge=1
     )
     image_pixels: int = _row(
         1 << 28, "pixels", "Largest PNG or JPEG that is decoded; larger ones are refused unread.", ge=1

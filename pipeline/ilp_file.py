@@ -19,11 +19,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.config import settings
 from pipeline.errors import ProjectError
 from pipeline.hdf5_heap import local_heaps_are_sound, strings_are_sound
-
-MAX_ELEMENTS = 200_000_000
-"""Numbers that are read from one project at most, all its datasets together."""
 
 _MAX_STRINGS = 10_000
 _SMALL_BYTES = 1 << 20
@@ -49,7 +47,7 @@ class IlpFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._left = MAX_ELEMENTS
+        self._left = settings().ilp_elements
         self._descriptor = self._open_regular()
         try:
             self._file = self._open_hdf5()
@@ -71,9 +69,8 @@ class IlpFile:
     def spend(self, elements: int, name: str) -> None:
         """Take `elements` numbers from the file's allowance before allocating them."""
         if elements > self._left:
-            raise self.error(
-                "too_large", f"declares {elements} numbers at {name!r}; a project may hold {MAX_ELEMENTS} in all"
-            )
+            allowed = f"a project may hold {settings().ilp_elements} in all (VOXELFOREST_ILP_ELEMENTS)"
+            raise self.error("too_large", f"declares {elements} numbers at {name!r}; {allowed}")
         self._left -= elements
 
     def has_group(self, path: str) -> bool:

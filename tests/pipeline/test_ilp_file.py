@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline import ilp_file
+from pipeline.config import Settings
 from pipeline.errors import ProjectError
 from pipeline.ilp_file import IlpFile
 
@@ -128,7 +129,7 @@ def test_compressed_data_is_read(make: Make) -> None:
 
 
 def test_the_same_data_again_and_again_is_too_large(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ilp_file, "MAX_ELEMENTS", 1000)
+    monkeypatch.setattr(ilp_file, "settings", lambda: Settings(ilp_elements=1000))
     path = make(lambda f: f.create_dataset("a", data=np.zeros(300)))
     assert code_of(path, lambda file: [file.array("a") for _ in range(4)]) == "too_large"
 
