@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numba
+import numpy as np
+import numpy.typing as npt
 import platformdirs
 
 
@@ -56,3 +58,14 @@ def jit(function: Callable[..., Any]) -> Any:
 
     kernel.get_call_template = resolve_general
     return kernel
+
+
+def freeze(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A contiguous array that may not be written.
+
+    To numba a read-only array is a type of its own. Arrays that came out of a pickle are read-only or not, depending on
+    how they travelled: frozen, they do not compile a kernel a second time.
+    """
+    array = np.ascontiguousarray(array).view()
+    array.flags.writeable = False
+    return array

@@ -4,19 +4,27 @@ The last bit decides at the thresholds of a forest: everything is float32, evalu
 multiply-add, and trigonometry is done in double and rounded once (all-float32 polynomials change probabilities). The
 error of the closed form (up to 4e-4 of the largest eigenvalue) is part of the definition. Source: SEMANTICS section 4.
 
-Each entry of the tensors, and each eigenvalue, is a row of its own: one array with offsets runs at 63 ns a voxel, since
-the test for negative indices keeps LLVM from vectorising; separate rows run at 6.
+The 3-D form goes in three steps through scratch in the first-level cache. In one loop the chain of operations from a
+tensor to its eigenvalues is so long that a processor finishes one vector before it can start the next: 4.9 ns a voxel,
+in three 3.5. Entries and results are rows of their own: with one array and offsets, the test for negative indices keeps
+LLVM from vectorising.
 """
+
+# mypy: allow-untyped-defs
+# Jitted functions carry no annotations: numba infers the types, and their docstrings tell them.
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numba
 import numpy as np
 from numpy.polynomial import Chebyshev, Polynomial
 
 from numba_ops._jit import jit
+from numba_ops.vector import fma
 
 THIRD = np.float32(1.0 / 3.0)
 ROOT3 = np.float32(math.sqrt(3.0))
@@ -24,24 +32,27 @@ HALF = np.float32(0.5)
 TWO = np.float32(2.0)
 ZERO = np.float32(0.0)
 ONE = np.float32(1.0)
+NAN = np.float32(np.nan)
+TAN8 = math.tan(math.pi / 8)
 
 
-def _polynomial(function, upper, degree):
-    """Compile a polynomial in u on [0, upper] that follows ``function(sqrt(u))`` to about double precision."""
+def _polynomial(function: Callable[[Any], Any], upper: float, degree: int) -> Any:
+    """Compile a polynomial in u on [0, upper] that follows ``function(sqrt(u))``."""
     nodes = Chebyshev.interpolate(lambda u: function(np.sqrt(np.maximum(u, 1e-300))), degree, domain=[0.0, upper])
     coefficients = nodes.convert(kind=Polynomial).coef
     lines = ["def polynomial(u):", f"    p = {float(coefficients[-1])!r}"]
-    lines += [f"    p = p * u + {float(c)!r}" for c in coefficients[-2::-1]] + ["    return p"]
-    scope: dict = {}
+    lines += [f"    p = fma(p, u, {float(c)!r})" for c in coefficients[-2::-1]] + ["    return p"]
+    scope: dict[str, Any] = {"fma": fma}
     exec("\n".join(lines), scope)  # a constant loop over an array would not be unrolled
     return numba.njit(inline="always")(scope["polynomial"])
 
 
-# The angle is a third of one in [0, pi], so its square stays below 1.1. Degrees: the smallest at which all of
-# 20 million random tensors round to the same float32 as libm's doubles (tests/numba_ops/test_eigen.py has a sample).
-_atan_over_r = _polynomial(lambda r: np.arctan(r) / r, 1.0, 15)
+# Arguments: at most tan(pi / 8) after reduction, and a third of an angle in [0, pi], whose square stays below 1.1. Of 20
+# million random arguments each, none rounded to another float32 than libm's double with degrees 9, 6 and 6; some did with
+# 8 (2 of them), 5 (348) and 5 (38). One more where it costs nothing.
+_atan_over_r = _polynomial(lambda r: np.arctan(r) / r, 0.1716, 10)
 _cos = _polynomial(np.cos, 1.1, 7)
-_sin_over_a = _polynomial(lambda a: np.sin(a) / a, 1.1, 7)
+_sin_over_a = _polynomial(lambda a: np.sin(a) / a, 1.1, 6)
 
 
 @jit
@@ -65,7 +76,7 @@ def eigenvalues_2d(yy, yx, xx, first, second):
 
 @jit
 def eigenvalues_3d(zz, zy, zx, yy, yx, xx, first, second, third):
-    """Eigenvalues of 3x3 tensors; a zero tensor gives 0.
+    """Eigenvalues of 3x3 tensors; a zero tensor gives 0, one that is not finite NaN.
 
     Parameters
     ----------
@@ -74,10 +85,22 @@ def eigenvalues_3d(zz, zy, zx, yy, yx, xx, first, second, third):
     first, second, third : ndarray, (n,), float32
         Output: eigenvalues, descending.
     """
+    n = zz.size
+    scratch = np.empty(6 * n, np.float32)
+    scale, mean, root = scratch[:n], scratch[n : 2 * n], scratch[2 * n : 3 * n]
+    across, up, angle = scratch[3 * n : 4 * n], scratch[4 * n : 5 * n], scratch[5 * n :]
+    _find_invariants(zz, zy, zx, yy, yx, xx, scale, mean, root, across, up)
+    _find_angles(across, up, angle)
+    _place_eigenvalues(scale, mean, root, angle, first, second, third)
+
+
+@jit
+def _find_invariants(zz, zy, zx, yy, yx, xx, scale, mean, root, across, up):
+    """What the eigenvalues follow from: `mean` and `root` in units of `scale`, and the tangent ``up / across``."""
     for i in range(zz.size):
         a00, a01, a02, a11, a12, a22 = zz[i], zy[i], zx[i], yy[i], yx[i], xx[i]
-        scale = max(max(max(abs(a00), abs(a01)), max(abs(a02), abs(a11))), max(abs(a12), abs(a22)))
-        safe = scale if scale > ZERO else ONE
+        largest = max(max(max(abs(a00), abs(a01)), max(abs(a02), abs(a11))), max(abs(a12), abs(a22)))
+        safe = largest if largest > ZERO else ONE
         a00 /= safe
         a01 /= safe
         a02 /= safe
@@ -91,23 +114,43 @@ def eigenvalues_3d(zz, zy, zx, yy, yx, xx, first, second, third):
         p = min((c1 - c2 * d) * THIRD, ZERO)
         b = HALF * (c0 + d * (TWO * d * d - c1))
         q = min(b * b + p * p * p, ZERO)
-        g = np.sqrt(-p)
-        y = np.float64(np.sqrt(-q))
-        x = np.float64(b)
-        across = abs(x)
-        high = max(y, across)
-        r = min(y, across) / (high if high > 0 else 1.0)
-        angle = r * _atan_over_r(r * r)
-        angle = angle if across >= y else math.pi / 2 - angle
-        angle = angle if x >= 0 else math.pi - angle
-        w = np.float64(np.float32(angle) * THIRD)
-        cosine = np.float32(_cos(w * w))
-        sine = np.float32(w * _sin_over_a(w * w))
+        known = c0 + c1 + c2  # NaN if any entry is; comparisons would lose it
+        scale[i] = largest if known == known else NAN
+        mean[i] = d
+        root[i] = np.sqrt(-p)
+        across[i] = b
+        up[i] = np.sqrt(-q)
+
+
+@jit
+def _find_angles(across, up, angle):
+    """A third of ``atan2(up, across)``, rounded to float32 before and after taking the third; `up` is not negative."""
+    for i in range(across.size):
+        x, y = np.float64(across[i]), np.float64(up[i])
+        low, high = min(y, abs(x)), max(y, abs(x))
+        turned = low > TAN8 * high  # then the angle minus 45 degrees has the smaller tangent
+        over = low - high if turned else low
+        under = low + high if turned else high
+        r = over / (under if under > 0 else 1.0)
+        a = r * _atan_over_r(r * r)
+        a = a + math.pi / 4 if turned else a
+        a = a if abs(x) >= y else math.pi / 2 - a
+        a = a if x >= 0 else math.pi - a
+        angle[i] = np.float32(a) * THIRD
+
+
+@jit
+def _place_eigenvalues(scale, mean, root, angle, first, second, third):
+    for i in range(scale.size):
+        a = np.float64(angle[i])
+        cosine = np.float32(_cos(a * a))
+        sine = np.float32(a * _sin_over_a(a * a))
+        d, g = mean[i], root[i]
         v0 = d + TWO * g * cosine
         v1 = d - g * (cosine + ROOT3 * sine)
         v2 = d - g * (cosine - ROOT3 * sine)
         high01, low01 = max(v0, v1), min(v0, v1)
         middle = min(high01, v2)
-        first[i] = max(high01, v2) * scale
-        second[i] = max(low01, middle) * scale
-        third[i] = min(low01, middle) * scale
+        first[i] = max(high01, v2) * scale[i]
+        second[i] = max(low01, middle) * scale[i]
+        third[i] = min(low01, middle) * scale[i]

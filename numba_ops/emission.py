@@ -4,6 +4,9 @@ A few hundred voxels at a time go from the rings to a chunk of scratch, one row 
 there, still in the first-level cache, to the slab. In a 2-D scale the ring already holds the derivatives.
 """
 
+# mypy: allow-untyped-defs
+# Jitted functions carry no annotations: numba infers the types, and their docstrings tell them.
+
 from __future__ import annotations
 
 import numpy as np

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from numba_ops._jit import freeze
 from numba_ops.stack import SLAB, Scale, Stack
 from numba_ops.stream import advance
-from numba_ops.tile import align, allocate, lay_kernels, lay_memory, lay_tile
+from numba_ops.taps import Orders
+from numba_ops.tile import Kernels, align, allocate, lay_kernels, lay_memory, lay_tile
 
 Float = npt.NDArray[np.float32]
 
@@ -101,6 +103,10 @@ def _reflect(rows: Float, first: int, n: int) -> None:
         rows[i] = rows[min(at, period - at) - first]
 
 
+def _freeze(k: Orders) -> Orders:
+    return Orders(freeze(k.taps), freeze(k.at), freeze(k.reach), k.widest, k.common)
+
+
 class _Stream:
     """State of one scale of one channel between slabs."""
 
@@ -119,8 +125,10 @@ class _Stream:
         start = [max(z0 - g.margin_z, 0)] * 2
         done = np.array([max(start[0] - g.smooth_z, 0), *start, max(z0 - g.filter_z, 0)], np.int64)
         places, size = lay_memory(scale, g.rows, g.width)
-        columns = np.ascontiguousarray(scale.columns[channel])
-        self._state = (g, lay_kernels(scale), places, allocate(size), done, scale.orders_z(channel), columns, tile)
+        k = lay_kernels(scale)
+        kernels = Kernels(freeze(k.smooth), _freeze(k.filter), freeze(k.inner), _freeze(k.edge))
+        columns, orders_z = freeze(scale.columns[channel]), freeze(scale.orders_z(channel))
+        self._state = (g, kernels, places, allocate(size), done, orders_z, columns, freeze(tile))
 
     def advance(self, slab: Float, start: int, stop: int) -> None:
         advance(*self._state, slab, start, stop)

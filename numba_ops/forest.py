@@ -6,6 +6,9 @@ the mask split. A leaf adds its probabilities under the mask. Trees come in orde
 added in another order than row by row. Source of the arithmetic: SEMANTICS section 5.
 """
 
+# mypy: allow-untyped-defs
+# Jitted functions carry no annotations: numba infers the types, and their docstrings tell them.
+
 from __future__ import annotations
 
 from typing import Any, NamedTuple
@@ -13,12 +16,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from numba_ops._jit import jit
-from numba_ops.vector import BRICK, add_masked, below_mask, brick_range, copy4, copy8
+from numba_ops._jit import freeze, jit
+from numba_ops.vector import BRICK, add_masked, below_mask, brick_range, gather4, gather8, keep_apart
 
 NODE = np.dtype([("column", "i4"), ("threshold", "f4"), ("left", "i4"), ("leaf", "i4")])
 EVERY = np.uint64(0xFFFFFFFFFFFFFFFF)
 NONE = np.uint64(0)
+ZERO = np.float32(0)
 
 
 class Trees(NamedTuple):
@@ -124,10 +128,10 @@ def _depth(left: npt.NDArray[np.int32], leaf: npt.NDArray[np.bool_], roots: npt.
 
 
 @jit
-def _walk_brick(trees, values, first, last, at, out, low, high, node, mask):
+def _walk_brick(trees, values, first, last, out, low, high, node, mask):
     """Add trees ``first:last`` to the class sums of a brick.
 
-    values: columns of 64 float32 from `at` on; out: classes of 64 float32; low, high: range of each column.
+    values: columns of 64 float32; out: classes of 64 float32; low, high: range of each column; node, mask: the stack.
     """
     classes = trees.probability.shape[1]
     for t in range(first, last):
@@ -148,7 +152,7 @@ def _walk_brick(trees, values, first, last, at, out, low, high, node, mask):
                 elif low[c] >= threshold:
                     i = left + 1
                 else:
-                    below = below_mask(values, np.uint64(at + c * BRICK), threshold) & m
+                    below = below_mask(values, c * BRICK, threshold) & m
                     above = m & ~below
                     if above == NONE:
                         i = left
@@ -162,7 +166,9 @@ def _walk_brick(trees, values, first, last, at, out, low, high, node, mask):
                         m = below
             leaf = trees.nodes[i].leaf
             for k in range(classes):
-                add_masked(out, np.uint64(k * BRICK), m, trees.probability[leaf, k])
+                share = trees.probability[leaf, k]
+                if share != ZERO:
+                    add_masked(out, k * BRICK, m, share)
 
 
 @jit
@@ -182,74 +188,105 @@ def _walk_lane(trees, values, lane, first, last, out):
 
 
 @jit
-def _evaluate_brick(trees, values, out, scratch, low, high, node, mask):
-    """Probabilities of one brick: values (columns, 64) flat, out and scratch (classes, 64) flat."""
-    classes = trees.probability.shape[1]
-    invalid = NONE
-    for c in range(trees.columns):
-        invalid |= brick_range(values, np.uint64(c * BRICK), low, high, c)
-    out[: classes * BRICK] = np.float32(0)
-    groups = trees.groups.size - 1
-    for group in range(groups):
+def _evaluate_brick(trees, values, invalid, out, sums, low, high, node, mask):
+    """Probabilities of one brick: values (columns, 64) flat, out and sums (classes, 64) flat; `invalid`: bits of NaN."""
+    n = trees.probability.shape[1] * BRICK
+    for i in range(n):
+        out[i] = ZERO
+    for group in range(trees.groups.size - 1):
         first, last = trees.groups[group], trees.groups[group + 1]
         count = np.float32(last - first)
-        scratch[: classes * BRICK] = np.float32(0)
+        for i in range(n):
+            sums[i] = ZERO
         if trees.plain and invalid == NONE:
-            _walk_brick(trees, values, first, last, 0, scratch, low, high, node, mask)
-            for i in range(classes * BRICK):
-                out[i] += scratch[i] / count * count
+            _walk_brick(trees, values, first, last, sums, low, high, node, mask)
+            for i in range(n):
+                out[i] += sums[i] / count * count
         else:
             for lane in range(BRICK):
-                total = np.float32(_walk_lane(trees, values, lane, first, last, scratch))
-                for k in range(classes):
-                    out[k * BRICK + lane] += scratch[k * BRICK + lane] / total * count
+                total = np.float32(_walk_lane(trees, values, lane, first, last, sums))
+                for i in range(lane, n, BRICK):
+                    out[i] += sums[i] / total * count
     trees_in_all = np.float32(trees.roots.size)
-    for i in range(classes * BRICK):
+    for i in range(n):
         out[i] /= trees_in_all
-    if invalid != NONE:
-        for lane in range(BRICK):
-            if (invalid >> np.uint64(lane)) & np.uint64(1):
-                for k in range(classes):
-                    out[k * BRICK + lane] = np.float32(0)
+    for lane in range(BRICK if invalid != NONE else 0):
+        if (invalid >> np.uint64(lane)) & np.uint64(1):
+            for i in range(lane, n, BRICK):
+                out[i] = ZERO
 
 
 @jit
-def _gather_brick(slab, shape, z, y, x, brick, values):
-    """Copy a brick of every column of a flat slab; voxels beyond the slab repeat its last ones."""
-    columns, depth, rows, width = shape
-    bz, by, bx = brick
-    inside = z + bz <= depth and y + by <= rows and x + bx <= width
-    at = 0
+def _gather_brick(slab, columns, step, places, width, values, low, high):
+    """Copy the rows of a brick, all inside the slab, from every column, `step` apart; the result has bits for NaN."""
+    invalid = NONE
     for c in range(columns):
-        for i in range(bz):
-            plane = (c * depth + min(z + i, depth - 1)) * rows
-            for j in range(by):
-                row = (plane + min(y + j, rows - 1)) * width
-                if not inside:
-                    for k in range(bx):
-                        values[at + k] = slab[row + min(x + k, width - 1)]
-                elif bx == 4:
-                    copy4(slab, row + x, values, at)
+        if width == 4:
+            invalid |= gather4(slab, c * step, places, values, c * BRICK, low, high, c)
+        else:
+            invalid |= gather8(slab, c * step, places, values, c * BRICK, low, high, c)
+    return invalid
+
+
+@jit
+def _gather_edge(slab, columns, step, places, width, inside, values, low, high):
+    """The same where only the first `inside` voxels of a row are in the slab: the last one is repeated."""
+    invalid = NONE
+    for c in range(columns):
+        at = c * BRICK
+        for place in places:
+            for k in range(width):
+                values[at] = slab[c * step + place + min(k, inside - 1)]
+                at += 1
+        invalid |= brick_range(values, c * BRICK, low, high, c)
+    return invalid
+
+
+@jit
+def _predict(trees, slab, shape, out, out_shape, corner):
+    """`predict_slab` on flat arrays."""
+    keep_apart()
+    columns, depth, rows, width = shape
+    classes, out_depth, out_rows, out_width = out_shape
+    z0, y0, x0 = corner
+    bz = 1 if depth == 1 else (2 if depth == 2 else 4)
+    by = 8 if depth == 1 else 4
+    bx = BRICK // (bz * by)
+    places = np.empty(bz * by, np.int64)
+    values = np.empty(columns * BRICK, np.float32)
+    result, sums = np.empty(classes * BRICK, np.float32), np.empty(classes * BRICK, np.float32)
+    low, high = np.empty(columns, np.float32), np.empty(columns, np.float32)
+    node, mask = np.empty(trees.stack, np.int64), np.empty(trees.stack, np.uint64)
+    for z in range(0, depth, bz):
+        for y in range(0, rows, by):
+            for x in range(0, width, bx):
+                for r in range(bz * by):  # rows beyond the slab repeat its last one
+                    places[r] = (min(z + r // by, depth - 1) * rows + min(y + r % by, rows - 1)) * width + x
+                inside = min(bx, width - x)
+                step = depth * rows * width
+                if inside == bx:
+                    invalid = _gather_brick(slab, columns, step, places, bx, values, low, high)
                 else:
-                    copy8(slab, row + x, values, at)
-                at += bx
+                    invalid = _gather_edge(slab, columns, step, places, bx, inside, values, low, high)
+                _evaluate_brick(trees, values, invalid, result, sums, low, high, node, mask)
+                for k in range(classes):
+                    for r in range(bz * by):
+                        if z + r // by < depth and y + r % by < rows:
+                            plane = k * out_depth + z0 + z + r // by
+                            to = (plane * out_rows + y0 + y + r % by) * out_width + x0 + x
+                            at = k * BRICK + r * bx
+                            for e in range(inside):
+                                out[to + e] = result[at + e]
 
 
-@jit
-def _scatter_brick(result, brick, out, z, y, x, depth, rows, width):
-    """Write what lies inside the slab of a brick's class probabilities; (z, y, x) is its place in `out`."""
-    bz, by, bx = brick
-    for k in range(out.shape[0]):
-        for i in range(min(bz, depth)):
-            for j in range(min(by, rows)):
-                at = k * BRICK + (i * by + j) * bx
-                row = out[k, z + i, y + j, x : x + min(bx, width)]
-                for e in range(row.size):
-                    row[e] = result[at + e]
-
-
-@jit
-def predict_slab(trees, slab, out, z0, y0, x0):
+def predict_slab(
+    trees: Trees,
+    slab: npt.NDArray[np.float32],
+    out: npt.NDArray[np.float32],
+    z0: int,
+    y0: int,
+    x0: int,
+) -> None:
     """Class probabilities of a slab of features.
 
     Parameters
@@ -257,29 +294,23 @@ def predict_slab(trees, slab, out, z0, y0, x0):
     trees : Trees
     slab : ndarray, (columns, z, y, x), float32
         Features of a few planes; columns as the forest numbers them.
-    out : ndarray, (classes, Z, Y, X), float32
+    out : ndarray, (classes, Z, Y, X), float32, contiguous
         Written at ``[:, z0:z0 + z, y0:y0 + y, x0:x0 + x]``. A voxel with a NaN in any column gets 0 everywhere.
     z0, y0, x0 : int
         Where to write.
+
+    Raises
+    ------
+    ValueError
+        If the slab has another number of columns than the forest, or the place is not in `out`.
     """
-    columns, depth, rows, width = slab.shape
     classes = trees.probability.shape[1]
-    bz = 1 if depth == 1 else (2 if depth == 2 else 4)
-    by = 8 if depth == 1 else 4
-    bx = BRICK // (bz * by)
-    brick = (bz, by, bx)
-    flat = slab.reshape(-1)
-    values = np.empty(columns * BRICK, np.float32)
-    result = np.empty(classes * BRICK, np.float32)
-    scratch = np.empty(classes * BRICK, np.float32)
-    low, high = np.empty(columns, np.float32), np.empty(columns, np.float32)
-    node, mask = np.empty(trees.stack, np.int64), np.empty(trees.stack, np.uint64)
-    for z in range(0, depth, bz):
-        for y in range(0, rows, by):
-            for x in range(0, width, bx):
-                _gather_brick(flat, slab.shape, z, y, x, brick, values)
-                _evaluate_brick(trees, values, result, scratch, low, high, node, mask)
-                _scatter_brick(result, brick, out, z0 + z, y0 + y, x0 + x, depth - z, rows - y, width - x)
+    places = zip((z0, y0, x0), slab.shape[1:], out.shape[1:], strict=True)
+    inside = all(at >= 0 and at + n <= whole for at, n, whole in places)
+    if slab.shape[0] != trees.columns or out.shape[0] != classes or not inside or not out.flags.c_contiguous:
+        raise ValueError(f"slab {slab.shape} for {trees.columns} columns, to ({z0}, {y0}, {x0}) of {out.shape}")
+    frozen = Trees(*(freeze(part) if isinstance(part, np.ndarray) else part for part in trees))
+    _predict(frozen, freeze(slab).reshape(-1), slab.shape, out.reshape(-1), out.shape, (z0, y0, x0))
 
 
 def predict_rows(trees: Trees, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

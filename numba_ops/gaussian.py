@@ -4,6 +4,9 @@ Rows are whole vectors of 16 (`numba_ops.tile` keeps buffers so): nothing is eve
 Sources and outputs must not overlap.
 """
 
+# mypy: allow-untyped-defs
+# Jitted functions carry no annotations: numba infers the types, and their docstrings tell them.
+
 from __future__ import annotations
 
 from numba_ops._jit import jit

@@ -4,6 +4,9 @@ Borders: raw data comes padded by reflection along x and y, which is right for e
 gradient (a reflected gx * gy has the wrong sign): those are reflected again.
 """
 
+# mypy: allow-untyped-defs
+# Jitted functions carry no annotations: numba infers the types, and their docstrings tell them.
+
 from __future__ import annotations
 
 import numpy as np

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numba_ops.taps import WINDOW_FILTER, WINDOW_PRESMOOTH, presmooth_sigma, taps
-from numba_ops.tile import INNER, PLANES, YX00, YX01, YX02, YX10, YX11, YX20, lay_memory
+from numba_ops.tile import INNER, PLANES, YX00, YX01, YX02, YX10, YX11, YX20, align, lay_memory
 
 FEATURES = (
     "GaussianSmoothing",
@@ -135,7 +135,7 @@ class Stack:
     def scratch_bytes(self, depth: int, rows: int, width: int) -> int:
         """Bytes that `numba_ops.features.slabs` holds for a tile of ``depth x rows x width`` voxels, input apart."""
         halo, pad, _ = self.halo_zyx
-        raw = self.n_channels * (depth + 2 * halo) * (rows + 2 * pad) * (width + 2 * pad)
+        raw = self.n_channels * (depth + 2 * halo) * (rows + 2 * pad) * align(width + 2 * pad)
         streams = sum(
             lay_memory(s, rows, width)[1] * int((s.columns >= 0).any(axis=1).sum()) for s in self.scales
         )

@@ -11,6 +11,9 @@ In a scale that is filtered in 2-D, every reach along z is 0 and every ring has 
 Along z, ring positions are reflected at the image's ends.
 """
 
+# mypy: allow-untyped-defs
+# Jitted functions carry no annotations: numba infers the types, and their docstrings tell them.
+
 from __future__ import annotations
 
 import numpy as np

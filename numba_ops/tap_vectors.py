@@ -17,6 +17,7 @@ from numba.extending import intrinsic
 from numba_ops.tile import GROUP
 from numba_ops.vector import F32, I64, data_of, fused, load, splat, store
 
+
 def _group_lanes() -> int:
     """Lanes that leave `smooth_group` without spills: it keeps three vectors an output in registers."""
     given = numba.config.CPU_FEATURES

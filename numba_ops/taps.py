@@ -106,7 +106,8 @@ def taps(sigma: float, order: int, window: float) -> npt.NDArray[np.float32]:
         norm = math.fsum(j * j * v for j, v in zip(x, k, strict=True))
     else:
         raise ValueError(f"order {order}: allowed are 0, 1 and 2")
-    return np.array([v / norm for v in k], np.float32)
+    with np.errstate(invalid="ignore"):  # below a sigma of 0.07, derivatives have no taps but 0, and become NaN
+        return (np.array(k) / norm).astype(np.float32)
 
 
 def presmooth_sigma(scale: float) -> float:

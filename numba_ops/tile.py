@@ -5,7 +5,7 @@ Pure: a plan asks here what a tile will cost, without loading a compiler.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np

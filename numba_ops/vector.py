@@ -9,6 +9,7 @@ All take flat float32 arrays and element offsets; nothing is checked: callers ow
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from llvmlite import ir
@@ -75,7 +76,7 @@ def fma(tyctx: Any, a: Any, x: Any, y: Any) -> Any:
     return y(y, y, y), codegen
 
 
-def make_copy(width: int) -> Any:
+def _make_copy(width: int) -> Any:
     """``out[at:at + width] = src[base:base + width]``"""
 
     @intrinsic
@@ -92,13 +93,13 @@ def make_copy(width: int) -> Any:
     return op
 
 
-copy4, copy8, copy16 = make_copy(4), make_copy(8), make_copy(16)
+copy4, copy8 = _make_copy(4), _make_copy(8)
 
 
 @intrinsic
 def below_mask(tyctx: Any, array: Any, at: Any, threshold: Any) -> Any:
     """Bit k of the result: ``array[at + k] < threshold``, for 64 values."""
-    sig = types.uint64(array, types.uint64, types.float32)
+    sig = types.uint64(array, types.intp, types.float32)
 
     def codegen(ctx: Any, b: ir.IRBuilder, s: Any, args: Any) -> Any:
         vt = ir.VectorType(F32, BRICK)
@@ -108,39 +109,76 @@ def below_mask(tyctx: Any, array: Any, at: Any, threshold: Any) -> Any:
     return sig, codegen
 
 
+def _store_range(b: ir.IRBuilder, x: Any, low: Any, high: Any) -> Any:
+    """Store the smallest and largest of 64 values; the result says which are NaN: with one the range is not defined.
+
+    (A plain loop over `min` and `max` is not vectorised, since NaN fixes its order.)
+    """
+    for order, target in (("<", low), (">", high)):
+        best = x
+        while best.type.count > 1:
+            half = best.type.count // 2
+            one, two = (_lanes(b, best, best, range(first, first + half)) for first in (0, half))
+            best = b.select(b.fcmp_ordered(order, one, two), one, two)
+        b.store(b.extract_element(best, ir.Constant(I32, 0)), target)
+    return b.bitcast(b.fcmp_unordered("uno", x, x), I64)
+
+
+def _lanes(b: ir.IRBuilder, one: Any, two: Any, chosen: Iterable[int]) -> Any:
+    lanes = list(chosen)
+    return b.shuffle_vector(one, two, ir.Constant(ir.VectorType(I32, len(lanes)), lanes))
+
+
 @intrinsic
 def brick_range(tyctx: Any, array: Any, at: Any, low: Any, high: Any, column: Any) -> Any:
     """Store the smallest and largest of ``array[at:at + 64]`` in ``low[column]`` and ``high[column]``.
 
-    Bit k of the result: ``array[at + k]`` is NaN; with a NaN the range is not defined. (A plain loop over `min` and
-    `max` is not vectorised, since NaN fixes its order.)
+    Bit k of the result: ``array[at + k]`` is NaN.
     """
-    sig = types.uint64(array, types.uint64, low, high, types.intp)
+    sig = types.uint64(array, types.intp, low, high, types.intp)
 
     def codegen(ctx: Any, b: ir.IRBuilder, s: Any, args: Any) -> Any:
-        x = load(b, data_of(ctx, b, s.args[0], args[0]), args[1], ir.VectorType(F32, BRICK))
-        for order, target in (("<", 2), (">", 3)):
-            best = x
-            while best.type.count > 1:
-                half = best.type.count // 2
-                lanes = ir.VectorType(I32, half)
-                empty = ir.Constant(best.type, ir.Undefined)
-                one, two = (
-                    b.shuffle_vector(best, empty, ir.Constant(lanes, list(range(first, first + half))))
-                    for first in (0, half)
-                )
-                best = b.select(b.fcmp_ordered(order, one, two), one, two)
-            scalar = b.extract_element(best, ir.Constant(I32, 0))
-            b.store(scalar, b.gep(data_of(ctx, b, s.args[target], args[target]), [args[4]]))
-        return b.bitcast(b.fcmp_unordered("uno", x, x), I64)
+        data, lows, highs = (data_of(ctx, b, s.args[i], args[i]) for i in (0, 2, 3))
+        x = load(b, data, args[1], ir.VectorType(F32, BRICK))
+        return _store_range(b, x, b.gep(lows, [args[4]]), b.gep(highs, [args[4]]))
 
     return sig, codegen
+
+
+def _make_gather(width: int) -> Any:
+    """Like `brick_range`, of rows of `width` values at ``array[at + places[r]:]``, which are stored at ``out[to:]``."""
+
+    @intrinsic
+    def op(
+        tyctx: Any, array: Any, at: Any, places: Any, out: Any, to: Any, low: Any, high: Any, column: Any
+    ) -> Any:
+        n = types.intp
+        sig = types.uint64(array, n, places, out, n, low, high, n)
+
+        def codegen(ctx: Any, b: ir.IRBuilder, s: Any, args: Any) -> Any:
+            data, offsets, dst, lows, highs = (data_of(ctx, b, s.args[i], args[i]) for i in (0, 2, 3, 5, 6))
+            rows = [
+                load(b, data, b.add(args[1], b.load(b.gep(offsets, [ir.Constant(I64, r)]))), ir.VectorType(F32, width))
+                for r in range(BRICK // width)
+            ]
+            while len(rows) > 1:
+                pairs = zip(rows[::2], rows[1::2], strict=True)
+                rows = [_lanes(b, one, two, range(2 * one.type.count)) for one, two in pairs]
+            store(b, rows[0], dst, args[4])
+            return _store_range(b, rows[0], b.gep(lows, [args[7]]), b.gep(highs, [args[7]]))
+
+        return sig, codegen
+
+    return op
+
+
+gather4, gather8 = _make_gather(4), _make_gather(8)
 
 
 @intrinsic
 def add_masked(tyctx: Any, array: Any, at: Any, mask: Any, value: Any) -> Any:
     """``array[at + k] += value`` where bit k of the mask is set, for 64 values."""
-    sig = types.void(array, types.uint64, types.uint64, types.float32)
+    sig = types.void(array, types.intp, types.uint64, types.float32)
 
     def codegen(ctx: Any, b: ir.IRBuilder, s: Any, args: Any) -> Any:
         vt = ir.VectorType(F32, BRICK)
