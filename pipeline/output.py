@@ -1,8 +1,8 @@
 """Where an output lies while it is made and after, and whether a run may begin, go on or is done already.
 
-For ``out.zarr``, ``out.h5`` or ``out.npy`` the work goes into ``out.partial.zarr`` beside it. Its root document
-holds a record: digest, layout, ``complete: false``. A finished output holds the same record with ``complete: true``,
-in its root document, in an attribute (HDF5) or in ``out.npy.json`` (NPY).
+For ``out.zarr``, or a single file such as ``out.h5``, the work goes into ``out.partial.zarr`` beside it. Its root
+document holds a record: digest, layout, ``complete: false``. A finished output holds the same record with
+``complete: true``, in its root document, in an attribute (HDF5), a tag (TIFF), a text (PNG) or ``out.npy.json`` (NPY).
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from pipeline.durability import ZARR_DOCUMENTS, lock, remove, unlock
 from pipeline.errors import StoreError
 from pipeline.images import ImageSpec, check_names
 from pipeline.metadata import OWN_KEY, ZARR_FORMATS, OmeVersion
-from pipeline.single_file import SINGLE_FILES, check_axes
+from pipeline.writers import WRITERS, Picture
 
 Mode = Literal["new", "overwrite", "resume"]
 Record = Mapping[str, Any]
-SUFFIXES = (".zarr", *SINGLE_FILES)
+SUFFIXES = (".zarr", *WRITERS)
 
 _DECIDES_VALUES = ("name", "dims", "shape", "dtype", "reduce")
 
@@ -65,8 +65,8 @@ class Output:
 
     @property
     def single(self) -> bool:
-        """Whether the output is one file (HDF5, NPY) rather than a zarr folder."""
-        return self.target.suffix in SINGLE_FILES
+        """Whether the output is one file rather than a zarr folder."""
+        return self.target.suffix in WRITERS
 
 
 def locate(path: str | os.PathLike[str]) -> Output:
@@ -95,6 +95,7 @@ def make_record(
     provenance: Record,
     digest: str,
     final_axes: str,
+    compress: bool = False,
 ) -> dict[str, Any]:
     """The record of an output that is begun: JSON values, `complete` is false.
 
@@ -109,9 +110,11 @@ def make_record(
     if output.single and len(images) > 1:
         names = ", ".join(spec.name for spec in images)
         raise StoreError(f"{output.target.name} holds one image, {len(images)} were asked for ({names}); use .zarr")
+    kept: dict[str, Any] = {"version": version}
     if output.single:
-        check_axes(images[0], final_axes)
-    kept = {"final_axes": final_axes} if output.single else {"version": version}
+        writer = WRITERS[output.target.suffix]
+        kept = {"final_axes": writer.order(final_axes), "compress": compress}
+        writer.check(Picture(images[0], kept["final_axes"], {}))
     documents = [spec.document() for spec in images]
     record = {"digest": digest, "output": output.target.name, "images": documents, "provenance": provenance, **kept}
     return {**json.loads(json.dumps(record)), "complete": False}
@@ -120,8 +123,8 @@ def make_record(
 def read_record(path: Path) -> Record | None:
     """The record of an output, finished or partial; None if there is none that can be read."""
     if not path.is_dir():
-        read = SINGLE_FILES[path.suffix].read_record if path.suffix in SINGLE_FILES else None
-        return read(path) if read is not None and path.is_file() else None
+        known = path.suffix in WRITERS and path.is_file()
+        return WRITERS[path.suffix].read_record(path) if known else None
     for name in ("zarr.json", ".zattrs"):
         try:
             document = json.loads((path / name).read_text())

@@ -27,7 +27,7 @@ from pipeline.images import ImageSpec
 from pipeline.metadata import OWN_KEY, ZARR_FORMATS, OmeVersion, image_attributes
 from pipeline.output import Mode, Output, State, admit, exists, locate, make_record, read_record
 from pipeline.pyramid import Level, LevelBlock, estimate_bytes, levels, shrink, source_box, weights_at
-from pipeline.single_file import SINGLE_FILES
+from pipeline.writers import WRITERS, Picture
 
 __all__ = ["ImageSpec", "LevelBlock", "Store", "create", "estimate_bytes"]
 
@@ -174,10 +174,6 @@ class Store:
         kept = 1 if self.output.single else None
         return {spec.name: levels(spec)[:kept] for spec in self.images}
 
-    @property
-    def _final_record(self) -> dict[str, Any]:
-        return {**self.record, "complete": True}
-
     def array_path(self, image: str, level: int) -> str:
         """Name of the array of one level inside the zarr folder."""
         return str(level) if len(self.images) == 1 else f"{image}/{level}"
@@ -195,9 +191,9 @@ class Store:
                     raise WriteError(f"level {k} of image {spec.name} lacks {missing} chunks; --resume goes on")
 
     def _finish_file(self) -> None:
-        spec, write = self.images[0], SINGLE_FILES[self.path.suffix].write
-        record = self._final_record
-        write(self.array(spec.name), spec, record["final_axes"], record, self.output.temporary, self.path)
+        record, array = {**self.record, "complete": True}, self.array(self.images[0].name)
+        picture = Picture(self.images[0], record["final_axes"], record, record["compress"])
+        WRITERS[self.path.suffix].write(array, picture, self.output.temporary, self.path)
         with write_errors(self.output.partial):
             remove(self.output.partial)
         self.close()
@@ -205,7 +201,7 @@ class Store:
     def _finish_folder(self) -> None:
         with write_errors(self.path):
             root = zarr.open_group(DurableStore(self.output.partial), mode="r+", zarr_format=ZARR_FORMATS[self.version])
-            record = self._final_record
+            record = {**self.record, "complete": True}
             if len(self.images) == 1:
                 root.attrs.update(image_attributes(self.images[0], self.version, record))
             else:
@@ -234,13 +230,14 @@ def create(
     digest: str,
     mode: Mode = "new",
     final_axes: str,
+    compress: bool = False,
 ) -> Store:
     """Create an output with all its levels, or go on with one.
 
     Parameters
     ----------
     path : path
-        Where the finished output is to lie: a local ``.zarr``, ``.h5`` or ``.npy``; the last two hold one image.
+        Where the finished output is to lie: a local ``.zarr``, or a file of `pipeline.writers`, which holds one image.
     images : sequence of ImageSpec
         One image becomes the root group of a zarr, several a group each.
     version : {"0.5", "0.4"}
@@ -253,6 +250,8 @@ def create(
         What may exist already; see `pipeline.output.admit`.
     final_axes : str
         Order of the axes in ``.h5`` and ``.npy``.
+    compress : bool
+        Whether an HDF5 file is compressed; zarr always is.
 
     Returns
     -------
@@ -267,13 +266,13 @@ def create(
         If the disk is full.
     """
     output = locate(path)
-    record = make_record(output, images, version, provenance, digest, final_axes)
+    record = make_record(output, images, version, provenance, digest, final_axes, compress)
     try:
         state = admit(output, record, mode)
         if mode == "overwrite" and exists(output.target):
             record["replaces"] = True
         if state is State.CONTINUE:
-            record = dict(read_record(output.partial) or record)
+            record = {**(read_record(output.partial) or record), **({"compress": compress} if output.single else {})}
         store = Store(output, tuple(images), version, record, state is State.FINISHED, uuid.uuid4().hex)
         if state is not State.FINISHED:
             _prepare(store, state)

@@ -58,13 +58,13 @@ def test_chunks_go_through_durable_writes(tmp_path: Path, calls: list[tuple[str,
     assert calls[0][1] == calls[1][1]
 
 
-@pytest.mark.parametrize("name", ["out.h5", "out.npy"])
+@pytest.mark.parametrize("name", ["out.h5", "out.npy", "out.tif", "out.png"])
 def test_single_files_are_flushed_before_they_get_their_name(
     tmp_path: Path, calls: list[tuple[str, str]], name: str
 ) -> None:
-    spec = make_spec((16, 16), "yx")
+    spec = make_spec((16, 16), "yx", dtype="uint8")
     store = begin(tmp_path / name, spec)
-    store.write("probabilities", (0, 0), np.ones((16, 16), np.float32))
+    store.write("probabilities", (0, 0), np.ones((16, 16), np.uint8))
     calls.clear()
     store.finish()
     made = f"out.partial{Path(name).suffix}"

@@ -12,7 +12,7 @@ from tests.outputs import begin, contents, make_spec, make_values, write_all, wr
 
 SPEC = make_spec((2, 20, 18), "cyx")
 VALUES = {"probabilities": make_values(SPEC)}
-NAMES = ["out.zarr", "out.h5", "out.npy"]
+NAMES = ["out.zarr", "out.h5", "out.npy", "out.tif"]
 
 
 def make_finished(path: Path, digest: str = "d1") -> None:
@@ -199,7 +199,7 @@ def test_link_to_an_output_is_replaced_and_what_it_points_to_is_kept(tmp_path: P
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("out.tif", "ends in '.tif'; outputs end in .zarr, .h5, .npy"),
+        ("out.jpg", "ends in '.jpg'; outputs end in .zarr, .h5, .npy, .tif, .tiff, .png"),
         ("out", "'nothing'"),
         ("missing/out.zarr", "folder of"),
         ("s3://bucket/out.zarr", "cannot write to s3://bucket/out.zarr"),

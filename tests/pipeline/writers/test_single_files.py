@@ -14,11 +14,11 @@ import pytest
 
 from pipeline.errors import WriteError
 from pipeline.output import read_record
-from pipeline.single_file import read_hdf5_record, read_npy_record
 from tests.oracles import load_golden_module
 from tests.outputs import begin, make_spec, make_values, write_all, write_level_0
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
+NAMES = ["out.h5", "out.npy", "out.tif", "out.tiff", "out.png"]
 ORDERS = [  # dims of the image, axes of the file
     ("czyx", "zyxc"),
     ("czyx", "xyzc"),
@@ -75,15 +75,34 @@ def test_unknown_range_is_left_out(tmp_path: Path) -> None:
         assert "drange" not in file["exported_data"].attrs
 
 
+def test_hdf5_is_compressed_on_wish(tmp_path: Path) -> None:
+    spec = make_spec(dtype="uint16")
+    values = make_values(spec) // 256
+    for name, compress in (("plain.h5", False), ("packed.h5", True)):
+        write_all(begin(tmp_path / name, spec, compress=compress), {"probabilities": values})
+    with h5py.File(tmp_path / "plain.h5") as plain, h5py.File(tmp_path / "packed.h5") as packed:
+        assert (plain["exported_data"].compression, packed["exported_data"].compression) == (None, "gzip")
+        assert np.array_equal(plain["exported_data"], packed["exported_data"])
+    assert (tmp_path / "packed.h5").stat().st_size < 0.8 * (tmp_path / "plain.h5").stat().st_size
+
+
+def test_wish_to_compress_is_that_of_the_run_that_finishes(tmp_path: Path) -> None:
+    spec = make_spec((16, 16), "yx")
+    begin(tmp_path / "out.h5", spec).close()
+    store = begin(tmp_path / "out.h5", spec, mode="resume", compress=True)
+    with h5py.File(write_all(store, {"probabilities": make_values(spec)})) as file:
+        assert file["exported_data"].compression == "gzip"
+
+
 def test_single_file_keeps_no_coarser_levels_on_the_way(tmp_path: Path) -> None:
     store = begin(tmp_path / "out.npy", make_spec())
     assert store.level_blocks("probabilities") == []
     assert not (store.output.partial / "1").exists()
 
 
-@pytest.mark.parametrize("name", ["out.h5", "out.npy"])
+@pytest.mark.parametrize("name", NAMES)
 def test_file_remembers_how_it_was_made(tmp_path: Path, name: str) -> None:
-    spec = make_spec()
+    spec = make_spec((2, 20, 33), "cyx", dtype="uint8")
     path = write_all(begin(tmp_path / name, spec), {"probabilities": make_values(spec)})
     record = read_record(path)
     assert record is not None
@@ -97,23 +116,32 @@ def test_npy_has_its_axes_and_names_beside_it(tmp_path: Path) -> None:
     assert (notes["axes"], notes["class_names"], notes["spacing"]) == ("zyxc", ["a", "b"], {"z": 2.0})
 
 
-@pytest.mark.parametrize("content", [b"", b"not hdf5", b"\x89HDF\r\n\x1a\n"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"not hdf5",
+        b"\x89HDF\r\n\x1a\n",
+        b"II*\0\x08\0\0\0\x01\0",
+        b"MM\0*\0\0\0\0",
+        b"\x89PNG\r\n\x1a\n" + bytes(60),
+    ],
+)
 def test_file_of_others_has_no_record(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "out.h5").write_bytes(content)
-    (tmp_path / "out.npy").write_bytes(content)
     (tmp_path / "out.npy.json").write_bytes(content)
-    assert read_hdf5_record(tmp_path / "out.h5") is None
-    assert read_npy_record(tmp_path / "out.npy") is None
+    for name in NAMES:
+        (tmp_path / name).write_bytes(content)
+        assert read_record(tmp_path / name) is None
 
 
-@pytest.mark.parametrize("name", ["out.h5", "out.npy"])
+@pytest.mark.parametrize("name", NAMES)
 def test_space_is_asked_for_before_the_file_is_begun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    spec = make_spec((16, 16), "yx")
+    spec = make_spec((32, 16), "yx", dtype="uint16")
     store = begin(tmp_path / name, spec)
     write_level_0(store, "probabilities", make_values(spec))
-    monkeypatch.setattr("pipeline.single_file.shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    monkeypatch.setattr("pipeline.writers.layout.shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(WriteError, match=r"it takes 1024 bytes and 1000 are free"):
         store.finish()
     assert [path.name for path in tmp_path.iterdir()] == ["out.partial.zarr"]
@@ -123,13 +151,13 @@ def limit_file_size() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
 
-@pytest.mark.parametrize("name", ["out.zarr", "out.h5", "out.npy"])
+@pytest.mark.parametrize("name", ["out.zarr", *NAMES])
 def test_disk_that_fills_up_midway_is_a_sentence_and_the_run_can_go_on(tmp_path: Path, name: str) -> None:
     chunk = 512 if name == "out.zarr" else 64  # a chunk of the zarr, or just the single file, passes the limit
     program = (
         "import sys\nfrom pathlib import Path\nfrom pipeline.errors import WriteError\n"
         "from tests.outputs import begin, make_spec, make_values, write_all\n"
-        f"spec = make_spec((512, 512), 'yx', chunks=({chunk}, {chunk}))\n"
+        f"spec = make_spec((512, 512), 'yx', chunks=({chunk}, {chunk}), dtype='uint16')\n"
         "store = begin(Path(sys.argv[1]), spec, mode='resume')\n"
         "try: write_all(store, {'probabilities': make_values(spec)})\n"
         "except WriteError as error: print(error); sys.exit(error.exit_code)\n"
