@@ -148,7 +148,7 @@ class PredictedArray:
             values = np.empty((box.shape[0], *channels, *box.shape[1:]), self.dtype)
         else:
             values = prediction.predict_block(self.task, box)[self._result.name]
-        return np.ascontiguousarray(select(values, inside))
+        return np.asarray(select(values, inside), order="C")  # ascontiguousarray has no 0-D
 
 
 def _compute_lazily(raw: xarray.DataArray, project: Project, plan: Plan) -> dict[str, Any]:

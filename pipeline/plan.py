@@ -138,9 +138,9 @@ def make(
     stages = project.stages[: stage or len(project.stages)]
     lengths = dict(zip("tczyx", (image.shape[0], n_channels, *image.shape[1:]), strict=True))
     check_data(project, dims, [lengths[axis] for axis in dims], dtype)
-    if region is not None and (not image.contains(region) or region.size == 0):
+    region = image if region is None else region
+    if not image.contains(region) or region.size == 0:
         raise PlanError(f"the region {region} is empty or not inside the volume {image}", code="region")
-    region = region or image
     results = choose_results(outputs, stored_type, stages, n_channels, image.shape[1])
     stacks = build_stacks(stages, n_channels, image.shape[1])
     widest = max(result.voxel_bytes for result in results)

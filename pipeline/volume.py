@@ -138,7 +138,7 @@ class Volume:
         box = [by_axis[axis] for axis in self.source_axes]
         data = self.source.read([part.start for part in box], [part.stop for part in box])
         ordered = axis_names.reorder(data, self.source_axes, self.dims)
-        return np.ascontiguousarray(select(ordered, [part.inside for part in parts]))
+        return np.asarray(select(ordered, [part.inside for part in parts]), order="C")  # ascontiguousarray has no 0-D
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Volume) and self.digest == other.digest

@@ -158,6 +158,12 @@ def test_digest_tells_data_axes_and_version_apart(tmp_path: Path) -> None:
     assert open_raw(path) == open_raw(path, dataset="raw") == open_raw(path / "raw")
 
 
+def test_single_voxel_of_a_lazy_array_has_no_dims(tmp_path: Path) -> None:
+    np.save(tmp_path / "raw.npy", np.arange(24).reshape(2, 3, 4))
+    voxel = open_volume(tmp_path / "raw.npy", axes="zyx")[1, 2, 3].compute()
+    assert (voxel.shape, voxel.item()) == ((), 23)
+
+
 def test_names_of_lazy_arrays_are_the_same_each_time(tmp_path: Path) -> None:
     path = write_tagged(tmp_path)
     assert open_volume(path).data.name == open_volume(path).data.name == f"raw-{open_raw(path).digest}"
