@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from numba_ops._jit import jit
 from numba_ops.tap_vectors import (
-    GROUP_LANES,
+    LANES,
+    derive_row,
     even16,
     even64,
     odd16,
     odd64,
-    orders16,
-    orders64,
     smooth_group,
     smooth_group8,
 )
@@ -85,9 +84,9 @@ def smooth_across(src, base, offsets, taps, reach, out, at, out_pitch, rows, n):
     i = 0
     while i + GROUP <= rows:
         x = 0
-        while x + GROUP_LANES <= n:
+        while x + LANES <= n:
             smooth_group(src, base + x, offsets, i, taps, reach, out, at + x, out_pitch)
-            x += GROUP_LANES
+            x += LANES
         while x < n:
             smooth_group8(src, base + x, offsets, i, taps, reach, out, at + x, out_pitch)
             x += 8
@@ -127,12 +126,6 @@ def differentiate(src, base, pitch, offsets, k, orders, out, at, apart, out_pitc
                 )
         return
     for _ in range(rows):
-        x = 0
-        while x + 64 <= n:
-            orders64(src, base + x, offsets, k.taps, k.common, orders, out, at + x, apart)
-            x += 64
-        while x < n:
-            orders16(src, base + x, offsets, k.taps, k.common, orders, out, at + x, apart)
-            x += 16
+        derive_row(src, base, offsets, k.taps, k.common, orders, out, at, apart, n)
         base += pitch
         at += out_pitch

@@ -6,6 +6,7 @@ the variants differ in what they load only once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -18,14 +19,14 @@ from numba_ops.tile import GROUP
 from numba_ops.vector import F32, I64, data_of, fused, load, splat, store
 
 
-def _group_lanes() -> int:
-    """Lanes that leave `smooth_group` without spills: it keeps three vectors an output in registers."""
+def _count_lanes() -> int:
+    """Lanes of vectors of which two dozen stay in registers: what `smooth_group` needs, and `derive_row` nearly."""
     given = numba.config.CPU_FEATURES
     features = get_host_cpu_features() if given is None else given
     return 32 if "+avx512f" in features else 8
 
 
-GROUP_LANES = _group_lanes()
+LANES = _count_lanes()
 
 
 def _make_taps(width: int, odd: bool) -> Any:
@@ -129,58 +130,80 @@ def _make_group(width: int) -> Any:
     return op
 
 
-def _make_orders(width: int) -> Any:
-    """Derivatives of orders 0, 1, 2 of a vector at once, from the same loads.
+@intrinsic
+def derive_row(
+    tyctx: Any, src: Any, base: Any, offsets: Any, taps: Any, reach: Any, wanted: Any, out: Any, at: Any, apart: Any,
+    n: Any,
+) -> Any:  # fmt: skip
+    """Derivatives of orders 0, 1, 2 of a row of `n` values, from the same loads; taps stay in registers.
 
     ``offsets[0]`` ... ``offsets[2 * reach]`` lead to the neighbours, the radius is 1 or 2; taps of order o stand at
     ``taps[o * (reach + 1):]``, its output goes to ``out[at + o * apart:]``. Bit o of `wanted` asks for order o.
     """
+    whole = types.intp
+    sig = types.void(src, whole, offsets, taps, whole, whole, out, whole, whole, whole)
 
-    @intrinsic
-    def op(
-        tyctx: Any, src: Any, base: Any, offsets: Any, taps: Any, reach: Any, wanted: Any, out: Any, at: Any, apart: Any
-    ) -> Any:
-        n = types.intp
-        sig = types.void(src, n, offsets, taps, n, n, out, n, n)
+    def codegen(ctx: Any, b: ir.IRBuilder, s: Any, args: Any) -> Any:
+        data, offs, ks, dst = (data_of(ctx, b, s.args[i], args[i]) for i in (0, 2, 3, 6))
+        base, reach, wanted, at, apart, n = (args[i] for i in (1, 4, 5, 7, 8, 9))
+        done = b.append_basic_block("done")
+        choice = b.switch(b.add(b.mul(reach, ir.Constant(I64, 8)), wanted), done)
+        for radius in (1, 2):
+            for mask in range(1, 8):
+                case = b.append_basic_block("orders")
+                choice.add_case(ir.Constant(I64, 8 * radius + mask), case)
+                b.position_at_end(case)
+                rows = [_move(b, b.gep(data, [base]), b.load(_move(b, offs, i))) for i in range(2 * radius + 1)]
+                orders = {
+                    o: (_move(b, dst, b.add(at, b.mul(apart, ir.Constant(I64, o)))),
+                        [b.load(_move(b, ks, o * (radius + 1) + j)) for j in range(radius + 1)])
+                    for o in range(3) if mask >> o & 1
+                }  # fmt: skip
+                _sweep(b, n, lambda x, lanes, rows=rows, orders=orders: _derive_vector(b, x, lanes, rows, orders))
+                b.branch(done)
+        b.position_at_end(done)
+        return ctx.get_dummy_value()
 
-        def codegen(ctx: Any, b: ir.IRBuilder, s: Any, args: Any) -> Any:
-            data, offs, ks, dst = (data_of(ctx, b, s.args[i], args[i]) for i in (0, 2, 3, 6))
-            base, reach, wanted, at, apart = (args[i] for i in (1, 4, 5, 7, 8))
-            done = b.append_basic_block("done")
-            choice = b.switch(b.add(b.mul(reach, ir.Constant(I64, 8)), wanted), done)
-            for radius in (1, 2):
-                for mask in range(1, 8):
-                    case = b.append_basic_block("orders")
-                    choice.add_case(ir.Constant(I64, 8 * radius + mask), case)
-                    b.position_at_end(case)
-                    orders = [o for o in range(3) if mask >> o & 1]
-                    _emit_orders(b, ir.VectorType(F32, width), radius, orders, (data, base, offs, ks, dst, at, apart))
-                    b.branch(done)
-            b.position_at_end(done)
-            return ctx.get_dummy_value()
-
-        return sig, codegen
-
-    return op
+    return sig, codegen
 
 
-def _emit_orders(b: ir.IRBuilder, vector: ir.VectorType, reach: int, orders: list[int], where: tuple[Any, ...]) -> None:
-    data, base, offsets, taps, out, at, apart = where
+def _move(b: ir.IRBuilder, pointer: Any, by: Any) -> Any:
+    return b.gep(pointer, [ir.Constant(I64, by) if isinstance(by, int) else by])
 
-    def row(i: int) -> Any:
-        return load(b, data, b.add(base, b.load(b.gep(offsets, [ir.Constant(I64, i)]))), vector)
 
-    centre = row(reach)
-    pairs = [(row(reach + j), row(reach - j)) for j in range(1, reach + 1)]
-    for order in orders:
-        tap = [splat(b, vector, b.load(b.gep(taps, [ir.Constant(I64, order * (reach + 1) + j)]))) for j in range(reach + 1)]
-        total = b.fmul(tap[0], centre)
-        for k, (right, left) in zip(tap[1:], pairs, strict=True):
-            total = fused(b, k, b.fsub(right, left) if order == 1 else b.fadd(right, left), total)
-        store(b, total, out, b.add(at, b.mul(apart, ir.Constant(I64, order))))
+def _sweep(b: ir.IRBuilder, n: Any, body: Callable[[Any, int], None]) -> None:
+    """Call ``body(x, lanes)`` for all of 0 ... n, a multiple of 16: in wide vectors, and what is left in one of 16."""
+    x = ir.Constant(I64, 0)
+    for lanes in sorted({LANES, 16}, reverse=True) if LANES > 16 else [LANES]:
+        entry, head = b.block, b.append_basic_block("sweep")
+        inside, done = b.append_basic_block("vector"), b.append_basic_block("swept")
+        b.branch(head)
+        b.position_at_end(head)
+        at = b.phi(I64)
+        after = b.add(at, ir.Constant(I64, lanes))
+        b.cbranch(b.icmp_signed("<=", after, n), inside, done)
+        b.position_at_end(inside)
+        body(at, lanes)
+        at.add_incoming(x, entry)
+        at.add_incoming(after, b.block)
+        b.branch(head)
+        b.position_at_end(done)
+        x = at
+
+
+def _derive_vector(b: ir.IRBuilder, x: Any, lanes: int, rows: list[Any], orders: dict[int, Any]) -> None:
+    vector = ir.VectorType(F32, lanes)
+    values = [load(b, row, x, vector) for row in rows]
+    reach = len(rows) // 2
+    for order, (out, taps) in orders.items():
+        total = b.fmul(splat(b, vector, taps[0]), values[reach])
+        for j in range(1, reach + 1):
+            right, left = values[reach + j], values[reach - j]
+            pair = b.fsub(right, left) if order == 1 else b.fadd(right, left)
+            total = fused(b, splat(b, vector, taps[j]), pair, total)
+        store(b, total, out, x)
 
 
 even64, even16 = _make_taps(64, False), _make_taps(16, False)
 odd64, odd16 = _make_taps(64, True), _make_taps(16, True)
-smooth_group, smooth_group8 = _make_group(GROUP_LANES), _make_group(8)
-orders64, orders16 = _make_orders(64), _make_orders(16)
+smooth_group, smooth_group8 = _make_group(LANES), _make_group(8)
