@@ -145,8 +145,9 @@ def compute_frame(
     whole = Box((core.start[0], 0, 0, 0), (core.stop[0], *image_zyx))  # type: ignore[arg-type]
     for i, stage in enumerate(stages[:-1]):
         region = core.grow(sum_halos([later.stack for later in stages[i + 1 :]]), whole)
-        classes, _ = _evaluate(stage, data, origin_zyx, image_zyx, region, with_features=False)
-        data = _append(data[(slice(None), *region.slices((0, *origin_zyx))[1:])], classes)
+        inside = (slice(None), *region.slices((0, *origin_zyx))[1:])
+        # The probabilities get no name: they would live on while the next stage is computed.
+        data = _append(data[inside], _evaluate(stage, data, origin_zyx, image_zyx, region, with_features=False)[0])
         origin_zyx = region.start[1:]
     names = {result.name for result in results}
     classes, features = _evaluate(
@@ -169,19 +170,33 @@ def _evaluate(
     known = np.empty((len(stage.channels), *shape), np.float32)
     features = np.empty((stage.stack.n_columns if with_features else 0, *shape), np.float32)
     for tile in grid(region, (1, shape[0], *tile_shape(stage.stack))):
-        core = list(zip(tile.start[1:], tile.stop[1:], strict=True))
-        _, _, y, x = (a - b for a, b in zip(tile.start, region.start, strict=True))
-        for plane, slab in slabs(data, origin, image, core, stage.stack):
-            z = plane - region.start[1]
-            if with_classes:
-                predict_slab(stage.trees, slab, known, z, y, x)
-            if with_features:
-                features[:, z : z + slab.shape[1], y : y + slab.shape[2], x : x + slab.shape[3]] = slab
+        _evaluate_tile(stage, data, origin, image, region, tile, known if with_classes else None, features)
     if stage.channels == tuple(range(stage.n_channels)):
         return known, features
     classes = np.zeros((stage.n_channels, *shape), np.float32)
     classes[list(stage.channels)] = known
     return classes, features
+
+
+def _evaluate_tile(
+    stage: StageModel,
+    data: Array,
+    origin: Sequence[int],
+    image: Sequence[int],
+    region: Box,
+    tile: Box,
+    known: npt.NDArray[np.float32] | None,
+    features: npt.NDArray[np.float32],
+) -> None:
+    """Fill in a tile of a region; a function of its own, so that a tile's slab is gone before the next is made."""
+    core = list(zip(tile.start[1:], tile.stop[1:], strict=True))
+    _, _, y, x = (a - b for a, b in zip(tile.start, region.start, strict=True))
+    for plane, slab in slabs(data, origin, image, core, stage.stack):
+        z = plane - region.start[1]
+        if known is not None:
+            predict_slab(stage.trees, slab, known, z, y, x)
+        if len(features):
+            features[:, z : z + slab.shape[1], y : y + slab.shape[2], x : x + slab.shape[3]] = slab
 
 
 def _append(data: Array, classes: npt.NDArray[np.float32]) -> Array:
