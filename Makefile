@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check clean
+.PHONY: help demo test check bench bench-quick clean
 
 VENV_PYTHON := .venv/bin/python
 STAMP := .venv/installed
@@ -20,6 +20,7 @@ help:
 	@echo "make demo    predict a made volume with a made ilastik project, into ./demo-output"
 	@echo "make test    run all the tests"
 	@echo "make check   style, types, import direction, code in the docs"
+	@echo "make bench   measure everything beside its peers, half an hour, into docs/performance.md; or make bench-quick"
 	@echo "make clean   remove the environment, the demo's output and caches"
 
 demo: $(STAMP)
@@ -37,6 +38,19 @@ check: $(STAMP)
 	@$(VENV_PYTHON) -m mypy
 	@echo "== import direction, code in the docs"
 	@$(VENV_PYTHON) -m pytest -q tests/test_imports.py tests/docs
+
+# vigra comes from the system, as the package python3-vigra; without it, its columns say so.
+bench: .venv/peers
+	@$(VENV_PYTHON) -m benchmarks --out benchmarks/results; answered=$$?; \
+	$(VENV_PYTHON) -m benchmarks.report && exit $$answered
+
+bench-quick: .venv/peers
+	@$(VENV_PYTHON) -m benchmarks --size quick --out build/benchmarks; answered=$$?; \
+	$(VENV_PYTHON) -m benchmarks.report --results build/benchmarks --docs build/benchmarks && exit $$answered
+
+.venv/peers: $(STAMP)
+	@$(VENV_PYTHON) -m pip install -qq --disable-pip-version-check -c constraints.txt -e ".[bench]"
+	@touch $@
 
 clean:
 	rm -rf .venv demo-output build dist voxelforest.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
