@@ -44,6 +44,7 @@ def _use_cache() -> Path:
 
 CACHE_FOLDER = _use_cache()
 
+
 def jit(function: Callable[..., Any]) -> Any:
     """Compile a kernel when it is first called, once for all values of its arguments.
 

@@ -47,9 +47,9 @@ def _polynomial(function: Callable[[Any], Any], upper: float, degree: int) -> An
     return numba.njit(inline="always")(scope["polynomial"])
 
 
-# Arguments: at most tan(pi / 8) after reduction, and a third of an angle in [0, pi], whose square stays below 1.1. Of 20
-# million random arguments each, none rounded to another float32 than libm's double with degrees 9, 6 and 6; some did with
-# 8 (2 of them), 5 (348) and 5 (38). One more where it costs nothing.
+# Arguments: at most tan(pi / 8) after reduction, and a third of an angle in [0, pi], whose square stays below 1.1. Of
+# 20 million random arguments each, none rounded to another float32 than libm's double with degrees 9, 6 and 6; some did
+# with 8 (2 of them), 5 (348) and 5 (38). One degree more where it costs nothing.
 _atan_over_r = _polynomial(lambda r: np.arctan(r) / r, 0.1716, 10)
 _cos = _polynomial(np.cos, 1.1, 7)
 _sin_over_a = _polynomial(lambda a: np.sin(a) / a, 1.1, 6)

@@ -23,7 +23,7 @@ DZ, DZY, DZX, DZZ = PLANES + YX00, PLANES + YX10, PLANES + YX01, 2 * PLANES + YX
 
 @jit
 def emit_plane(g, k, p, m, orders_z, columns, plane, slab, at, step):
-    """Write all wanted features of image plane `plane`; `at` is its place in column 0 of the slab, columns `step` apart."""
+    """Write all wanted features of image plane `plane` to ``slab[at:]``, columns `step` apart."""
     whole = g.pitch == g.width  # no gap between rows: the plane is one row
     rows = 1 if whole else g.rows
     length = g.rows * g.width if whole else g.width
@@ -100,15 +100,12 @@ def _emit_chunk(g, rows, at, apart, columns, slab, out, step, n):
         _add_3d(xx, yy, zz, slab[out + columns[LAPLACIAN] * step :][:n])
     if columns[HESSIAN] >= 0:
         to = out + columns[HESSIAN] * step
-        eigenvalues_3d(
-            zz, zy, zx, yy, yx, xx, slab[to:][:n], slab[to + step :][:n], slab[to + 2 * step :][:n]
-        )
+        eigenvalues_3d(zz, zy, zx, yy, yx, xx, slab[to:][:n], slab[to + step :][:n], slab[to + 2 * step :][:n])
 
 
 @jit
 def _emit_tensor(g, rows, at, apart, columns, slab, out, step, n):
     """Structure tensor eigenvalues of `n` voxels; entries zz, zy, zx, yy, yx, xx are rows."""
-    slots = 1
     to = out + columns[STRUCTURE] * step
     yy, yx, xx = rows[at + 3 * apart :][:n], rows[at + 4 * apart :][:n], rows[at + 5 * apart :][:n]
     if g.flat:

@@ -11,120 +11,18 @@ added in another order than row by row. Source of the arithmetic: SEMANTICS sect
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import numpy as np
 import numpy.typing as npt
 
 from numba_ops._jit import freeze, jit
+from numba_ops.trees import Trees, pack
 from numba_ops.vector import BRICK, add_masked, below_mask, brick_range, gather4, gather8, keep_apart
 
-NODE = np.dtype([("column", "i4"), ("threshold", "f4"), ("left", "i4"), ("leaf", "i4")])
+__all__ = ["Trees", "pack", "predict_rows", "predict_slab"]
+
 EVERY = np.uint64(0xFFFFFFFFFFFFFFFF)
 NONE = np.uint64(0)
 ZERO = np.float32(0)
-
-
-class Trees(NamedTuple):
-    """A forest packed for evaluation.
-
-    Attributes
-    ----------
-    nodes : ndarray, (nodes,), NODE
-        16 bytes a node, one cache line a step. The right child follows the left; a leaf has `leaf` >= 0. A float32 goes
-        left if it is below `threshold`.
-    probability : ndarray, (leaves, classes), float32
-    total : ndarray, (leaves,), float64
-        Sum of the leaf's probabilities.
-    roots : ndarray, (trees,), int32
-    groups : ndarray, (groups + 1,), int64
-        First tree of each group of trees that is averaged on its own, and the number of trees.
-    plain : bool
-        Whether every leaf sums to 1 so nearly that a group's total is its number of trees.
-    stack : int
-        Deepest pile of undecided nodes that a walk can need.
-    columns : int
-        Features of a row.
-    """
-
-    nodes: Any
-    probability: Any
-    total: Any
-    roots: Any
-    groups: Any
-    plain: bool
-    stack: int
-    columns: int
-
-
-def pack(
-    column: npt.NDArray[np.int32],
-    threshold: npt.NDArray[np.float64],
-    left: npt.NDArray[np.int32],
-    probability: npt.NDArray[np.float64],
-    roots: npt.NDArray[np.int32],
-    group: npt.NDArray[np.int32],
-    columns: int,
-) -> Trees:
-    """Pack checked trees.
-
-    Parameters
-    ----------
-    column : ndarray, (nodes,), int32
-        Tested column, -1 at leaves.
-    threshold : ndarray, (nodes,), float64
-        A row goes left if ``float64(value) < threshold``.
-    left : ndarray, (nodes,), int32
-        Left child; the right child is the next node.
-    probability : ndarray, (nodes, classes), float64
-        Probabilities of the leaves.
-    roots, group : ndarray, (trees,), int32
-        Root and group of each tree; groups ascend.
-    columns : int
-        Features of a row.
-
-    Notes
-    -----
-    Thresholds lie between float32 values: each becomes the smallest float32 that is not below it, which decides alike
-    for every float32.
-    """
-    leaf = column < 0
-    nodes = np.zeros(len(column), NODE)
-    nodes["column"] = np.where(leaf, 0, column)
-    with np.errstate(over="ignore"):
-        nearest = threshold.astype(np.float32)
-    below = nearest.astype(np.float64) < threshold
-    nodes["threshold"] = np.where(below, np.nextafter(nearest, np.float32(np.inf)), nearest)
-    nodes["left"] = left
-    nodes["leaf"] = np.where(leaf, np.cumsum(leaf) - 1, -1)
-    leaves = probability[leaf]
-    total = _sum_classes(leaves)
-    first = np.flatnonzero(np.r_[True, np.diff(group) != 0]) if len(group) else np.zeros(0, np.int64)
-    return Trees(
-        nodes=nodes,
-        probability=np.ascontiguousarray(leaves, np.float32),
-        total=total,
-        roots=np.ascontiguousarray(roots, np.int32),
-        groups=np.append(first, len(group)).astype(np.int64),
-        # a total off by less than half a float32's spacing rounds to the number of trees
-        plain=bool((np.abs(total - 1.0) < 2.0**-26).all()),
-        stack=_depth(left, leaf, roots) + 2,
-        columns=columns,
-    )
-
-
-def _sum_classes(leaves: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return np.ascontiguousarray(leaves).sum(axis=1)
-
-
-def _depth(left: npt.NDArray[np.int32], leaf: npt.NDArray[np.bool_], roots: npt.NDArray[np.int32]) -> int:
-    depth, level = 0, np.asarray(roots, np.int64)
-    while True:
-        level = level[~leaf[level]]
-        if not len(level):
-            return depth
-        level = np.concatenate([left[level], left[level] + 1])
-        depth += 1
 
 
 @jit
@@ -189,7 +87,7 @@ def _walk_lane(trees, values, lane, first, last, out):
 
 @jit
 def _evaluate_brick(trees, values, invalid, out, sums, low, high, node, mask):
-    """Probabilities of one brick: values (columns, 64) flat, out and sums (classes, 64) flat; `invalid`: bits of NaN."""
+    """Probabilities of one brick: values (columns, 64), out and sums (classes, 64), flat; `invalid`: bits of NaN."""
     n = trees.probability.shape[1] * BRICK
     for i in range(n):
         out[i] = ZERO
@@ -309,7 +207,13 @@ def predict_slab(
     inside = all(at >= 0 and at + n <= whole for at, n, whole in places)
     if slab.shape[0] != trees.columns or out.shape[0] != classes or not inside or not out.flags.c_contiguous:
         raise ValueError(f"slab {slab.shape} for {trees.columns} columns, to ({z0}, {y0}, {x0}) of {out.shape}")
-    frozen = Trees(*(freeze(part) if isinstance(part, np.ndarray) else part for part in trees))
+    frozen = trees._replace(
+        nodes=freeze(trees.nodes),
+        probability=freeze(trees.probability),
+        total=freeze(trees.total),
+        roots=freeze(trees.roots),
+        groups=freeze(trees.groups),
+    )
     _predict(frozen, freeze(slab).reshape(-1), slab.shape, out.reshape(-1), out.shape, (z0, y0, x0))
 
 

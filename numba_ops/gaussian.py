@@ -53,7 +53,8 @@ def convolve_rows(src, base, pitch, offsets, first, taps, k0, reach, odd, out, a
     """Convolve rows of `n` values, a multiple of 16, with taps of any radius.
 
     Value x of a row is ``k[0] * a[0] + sum_j k[j] * (a[j] ± a[-j])``, minus where `odd`, with ``k = taps[k0:]`` and
-    ``a[j] = src[base + offsets[first + reach + j] + x]``. Rows are `pitch` apart in the source, `out_pitch` in the output.
+    ``a[j] = src[base + offsets[first + reach + j] + x]``. Rows are `pitch` apart in the source and `out_pitch` in the
+    output.
     """
     keep_apart()
     for _ in range(rows):

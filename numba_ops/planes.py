@@ -40,6 +40,7 @@ def filter_plane(g, k, p, m, orders_z, plane, slot):
     step = g.slots * g.size
     base = p.plane + plane + (g.margin - g.filter) * g.wide_pitch + g.margin
     out = p.derivative + slot * g.size
+    core = g.rows * g.pitch
     orders_y = (
         (orders_z[YX00] > 0) + 2 * (orders_z[YX10] > 0) + 4 * (orders_z[YX20] > 0),
         (orders_z[YX01] > 0) + 2 * (orders_z[YX11] > 0),
@@ -49,26 +50,20 @@ def filter_plane(g, k, p, m, orders_z, plane, slot):
     offsets = np.empty(2 * max(k.filter.widest, k.inner.size) + 1, np.int64)
     if orders_x > 0:
         fill_offsets(offsets, k.filter.widest, 1)
-        differentiate(
-            m, base, g.wide_pitch, offsets, k.filter, orders_x, m, p.ordered, apart, g.pitch, rows, g.pitch
-        )
+        differentiate(m, base, g.wide_pitch, offsets, k.filter, orders_x, m, p.ordered, apart, g.pitch, rows, g.pitch)
         fill_offsets(offsets, k.filter.widest, g.pitch)
         centre = p.ordered + g.filter * g.pitch
         for x, first in enumerate((YX00, YX01, YX02)):
             if orders_y[x] > 0:
-                differentiate(
-                    m, centre + x * apart, 0, offsets, k.filter, orders_y[x], m, out + first * step, step, 0, 1, g.rows * g.pitch,
-                )  # fmt: skip
+                start, to = centre + x * apart, out + first * step
+                differentiate(m, start, 0, offsets, k.filter, orders_y[x], m, to, step, 0, 1, core)
     if orders_z[INNER] > 0:
         reach = k.inner.size - 1
         fill_offsets(offsets, reach, 1)
-        convolve_rows(
-            m, base, g.wide_pitch, offsets, 0, k.inner, 0, reach, False, m, p.ordered, g.pitch, rows, g.pitch
-        )
+        convolve_rows(m, base, g.wide_pitch, offsets, 0, k.inner, 0, reach, False, m, p.ordered, g.pitch, rows, g.pitch)
         fill_offsets(offsets, reach, g.pitch)
-        convolve_rows(
-            m, p.ordered + g.filter * g.pitch, 0, offsets, 0, k.inner, 0, reach, False, m, out + INNER * step, 0, 1, g.rows * g.pitch,
-        )  # fmt: skip
+        start, to = p.ordered + g.filter * g.pitch, out + INNER * step
+        convolve_rows(m, start, 0, offsets, 0, k.inner, 0, reach, False, m, to, 0, 1, core)
 
 
 @jit
@@ -77,15 +72,14 @@ def gradient_plane(g, k, p, m, plane, slot):
 
     Components are what the pass along z will make of them: towards z, y and x.
     """
-    apart = (g.rows + 2 * g.margin) * g.edge_pitch
+    rows = g.rows + 2 * g.margin
+    apart = rows * g.edge_pitch
     step = (2 * g.edge_z + 1) * g.edge_size
     n = (g.rows + 2 * g.filter) * g.edge_pitch
     offsets = np.empty(2 * k.edge.widest + 1, np.int64)
     fill_offsets(offsets, k.edge.widest, 1)
-    differentiate(
-        m, p.plane + plane + g.edge, g.wide_pitch, offsets, k.edge, 3, m, p.ordered, apart, g.edge_pitch,
-        g.rows + 2 * g.margin, g.edge_pitch,
-    )  # fmt: skip
+    base, pitch = p.plane + plane + g.edge, g.edge_pitch
+    differentiate(m, base, g.wide_pitch, offsets, k.edge, 3, m, p.ordered, apart, pitch, rows, pitch)
     fill_offsets(offsets, k.edge.widest, g.edge_pitch)
     centre = p.ordered + g.edge * g.edge_pitch
     out = p.edge + slot * g.edge_size
@@ -124,10 +118,9 @@ def tensor_plane(g, k, p, m, plane, slot):
                 target = p.ordered + entry * apart + row * g.pitch
                 for j in range(g.pitch):
                     m[target + j] = m[source + j]
-        differentiate(
-            m, p.ordered + entry * apart + g.filter * g.pitch, 0, offsets, k.filter, 1, m,
-            p.tensor + (entry * (2 * g.filter_z + 1) + slot) * g.size, 0, 0, 1, g.rows * g.pitch,
-        )  # fmt: skip
+        base = p.ordered + entry * apart + g.filter * g.pitch
+        to = p.tensor + (entry * (2 * g.filter_z + 1) + slot) * g.size
+        differentiate(m, base, 0, offsets, k.filter, 1, m, to, 0, 0, 1, g.rows * g.pitch)
 
 
 @jit
@@ -140,25 +133,18 @@ def _multiply_band(g, k, p, m, plane, row, rows, apart):
     if not g.flat:
         fill_ring(offsets, plane - k.edge.widest, 2 * k.edge.widest + 1, g.depth, slots, g.edge_size)
         for axis in range(3):
-            # order 1 goes to the second place of a band, which is why z comes from one place before
-            differentiate(
-                m, axis * step + at, 0, offsets, k.edge, 2 if axis == 0 else 1, m,
-                p.product + (axis - 1) * size if axis == 0 else p.product + axis * size, size, 0, 1, size,
-            )  # fmt: skip
+            orders = 2 if axis == 0 else 1
+            to = p.product + (axis - (1 if axis == 0 else 0)) * size  # order 1 goes one place further
+            differentiate(m, axis * step + at, 0, offsets, k.edge, orders, m, to, size, 0, 1, size)
         at, step = p.product, size
     fill_offsets(offsets, k.filter.widest, 1)
-    product = m[p.product + 3 * size :]
+    product, x, width = p.product + 3 * size, g.x - g.filter, g.width + 2 * g.filter
     entry = 0
     for a in range(3):
         for b in range(a, 3):
             if a > 0 or not g.flat:
-                one, two = at + a * step, at + b * step
-                _multiply_rows(
-                    m[one : one + size], m[two : two + size], product, rows, g.edge_pitch,
-                    g.x - g.filter, g.breadth, g.width + 2 * g.filter,
-                )  # fmt: skip
-                differentiate(
-                    m, p.product + 3 * size + g.filter, g.edge_pitch, offsets, k.filter, 1, m,
-                    p.ordered + entry * apart + row * g.pitch, 0, g.pitch, rows, g.pitch,
-                )  # fmt: skip
+                one, two = m[at + a * step :], m[at + b * step :]
+                _multiply_rows(one, two, m[product:], rows, g.edge_pitch, x, g.breadth, width)
+                base, to = product + g.filter, p.ordered + entry * apart + row * g.pitch
+                differentiate(m, base, g.edge_pitch, offsets, k.filter, 1, m, to, 0, g.pitch, rows, g.pitch)
             entry += 1

@@ -136,9 +136,7 @@ class Stack:
         """Bytes that `numba_ops.features.slabs` holds for a tile of ``depth x rows x width`` voxels, input apart."""
         halo, pad, _ = self.halo_zyx
         raw = self.n_channels * (depth + 2 * halo) * (rows + 2 * pad) * align(width + 2 * pad)
-        streams = sum(
-            lay_memory(s, rows, width)[1] * int((s.columns >= 0).any(axis=1).sum()) for s in self.scales
-        )
+        streams = sum(lay_memory(s, rows, width)[1] * int((s.columns >= 0).any(axis=1).sum()) for s in self.scales)
         return 4 * (raw + streams + self.n_columns * min(SLAB, depth) * rows * width)
 
 

@@ -7,6 +7,7 @@ the variants differ in what they load only once.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numba
@@ -88,8 +89,8 @@ def _count(b: ir.IRBuilder, stop: Any, state: list[Any], step: Any) -> list[Any]
 def _make_group(width: int) -> Any:
     """Even taps of any radius, `GROUP` outputs that are neighbours along the taps.
 
-    Output t is ``out[at + t * pitch:]``, centred on ``offsets[first + reach + t]``. Each neighbour is loaded once: what is
-    one output's ``a[+j]`` is the previous one's ``a[+j + 1]``, so that arithmetic, not loading, sets the pace.
+    Output t is ``out[at + t * pitch:]``, centred on ``offsets[first + reach + t]``. Each neighbour is loaded once: what
+    is one output's ``a[+j]`` is the previous one's ``a[+j + 1]``, so that arithmetic, not loading, sets the pace.
     """
 
     @intrinsic
@@ -132,9 +133,18 @@ def _make_group(width: int) -> Any:
 
 @intrinsic
 def derive_row(
-    tyctx: Any, src: Any, base: Any, offsets: Any, taps: Any, reach: Any, wanted: Any, out: Any, at: Any, apart: Any,
+    tyctx: Any,
+    src: Any,
+    base: Any,
+    offsets: Any,
+    taps: Any,
+    reach: Any,
+    wanted: Any,
+    out: Any,
+    at: Any,
+    apart: Any,
     n: Any,
-) -> Any:  # fmt: skip
+) -> Any:
     """Derivatives of orders 0, 1, 2 of a row of `n` values, from the same loads; taps stay in registers.
 
     ``offsets[0]`` ... ``offsets[2 * reach]`` lead to the neighbours, the radius is 1 or 2; taps of order o stand at
@@ -154,12 +164,11 @@ def derive_row(
                 choice.add_case(ir.Constant(I64, 8 * radius + mask), case)
                 b.position_at_end(case)
                 rows = [_move(b, b.gep(data, [base]), b.load(_move(b, offs, i))) for i in range(2 * radius + 1)]
-                orders = {
-                    o: (_move(b, dst, b.add(at, b.mul(apart, ir.Constant(I64, o)))),
-                        [b.load(_move(b, ks, o * (radius + 1) + j)) for j in range(radius + 1)])
-                    for o in range(3) if mask >> o & 1
-                }  # fmt: skip
-                _sweep(b, n, lambda x, lanes, rows=rows, orders=orders: _derive_vector(b, x, lanes, rows, orders))
+                orders = {}
+                for o in (o for o in range(3) if mask >> o & 1):
+                    place = _move(b, dst, b.add(at, b.mul(apart, ir.Constant(I64, o))))
+                    orders[o] = place, [b.load(_move(b, ks, o * (radius + 1) + j)) for j in range(radius + 1)]
+                _sweep(b, n, partial(_derive_vector, b, rows, orders))
                 b.branch(done)
         b.position_at_end(done)
         return ctx.get_dummy_value()
@@ -191,7 +200,7 @@ def _sweep(b: ir.IRBuilder, n: Any, body: Callable[[Any, int], None]) -> None:
         x = at
 
 
-def _derive_vector(b: ir.IRBuilder, x: Any, lanes: int, rows: list[Any], orders: dict[int, Any]) -> None:
+def _derive_vector(b: ir.IRBuilder, rows: list[Any], orders: dict[int, Any], x: Any, lanes: int) -> None:
     vector = ir.VectorType(F32, lanes)
     values = [load(b, row, x, vector) for row in rows]
     reach = len(rows) // 2

@@ -29,7 +29,7 @@ PLANES = 7
 
 
 class Geometry(NamedTuple):
-    """Sizes of a tile and of its neighbourhood, in voxels; the same for all planes. A pitch is that of rows in memory."""
+    """Sizes of a tile and its neighbourhood, in voxels, the same for all planes. A pitch is between rows in memory."""
 
     depth: int  # planes of the image
     height: int  # rows of the image
@@ -102,14 +102,35 @@ def lay_tile(scale: Scale, first: int, pad: int, image: Sequence[int], core: Seq
     deep = 0 if scale.in_2d else 1
     rows, width = y1 - y0, x1 - x0
     wide_pitch, edge_pitch, pitch = align(width + 2 * margin), align(width + 2 * reach), align(width)
+    depth, height, breadth = (int(n) for n in image)
     return Geometry(
-        *(int(n) for n in image), first=first, y=y0, x=x0, rows=rows, width=width, pad=pad,
-        margin=margin, margin_z=margin * deep, smooth=smooth, filter=reach, edge=edge,
-        smooth_z=smooth * deep, filter_z=reach * deep, edge_z=edge * deep, flat=scale.in_2d,
-        raw_pitch=align(width + 2 * pad), wide_pitch=wide_pitch, edge_pitch=edge_pitch, pitch=pitch,
-        wide_size=(rows + 2 * margin) * wide_pitch + SKEW, edge_size=(rows + 2 * reach) * edge_pitch + SKEW,
-        size=rows * pitch + SKEW, slots=(reach + margin) * deep + 1,
-    )  # fmt: skip
+        depth=depth,
+        height=height,
+        breadth=breadth,
+        first=first,
+        y=y0,
+        x=x0,
+        rows=rows,
+        width=width,
+        pad=pad,
+        margin=margin,
+        margin_z=margin * deep,
+        smooth=smooth,
+        filter=reach,
+        edge=edge,
+        smooth_z=smooth * deep,
+        filter_z=reach * deep,
+        edge_z=edge * deep,
+        flat=scale.in_2d,
+        raw_pitch=align(width + 2 * pad),
+        wide_pitch=wide_pitch,
+        edge_pitch=edge_pitch,
+        pitch=pitch,
+        wide_size=(rows + 2 * margin) * wide_pitch + SKEW,
+        edge_size=(rows + 2 * reach) * edge_pitch + SKEW,
+        size=rows * pitch + SKEW,
+        slots=(reach + margin) * deep + 1,
+    )
 
 
 def lay_kernels(scale: Scale) -> Kernels:

@@ -149,9 +149,7 @@ def _make_gather(width: int) -> Any:
     """Like `brick_range`, of rows of `width` values at ``array[at + places[r]:]``, which are stored at ``out[to:]``."""
 
     @intrinsic
-    def op(
-        tyctx: Any, array: Any, at: Any, places: Any, out: Any, to: Any, low: Any, high: Any, column: Any
-    ) -> Any:
+    def op(tyctx: Any, array: Any, at: Any, places: Any, out: Any, to: Any, low: Any, high: Any, column: Any) -> Any:
         n = types.intp
         sig = types.uint64(array, n, places, out, n, low, high, n)
 

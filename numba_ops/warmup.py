@@ -14,7 +14,7 @@ from numba_ops.stack import FEATURES, build
 KERNELS = 37  # that are compiled in all, for saying how far it is
 
 
-class _Compilations(event.Listener):  # type: ignore[misc]
+class _Compilations(event.Listener):
     """Counts kernels as they begin to be compiled; what came from the cache on disk is not compiled."""
 
     def __init__(self, report: Callable[[str, int, int], None] | None) -> None:
@@ -59,12 +59,13 @@ def _run_all() -> None:
     stack = build(FEATURES, [0.7], [[True]] * len(FEATURES), [False], 1)
     for _ in slabs(np.zeros((1, 4, 4, 4), np.uint8), (0, 0, 0), (4, 4, 4), [(0, 4)] * 3, stack):
         pass
-    stump = {
-        "column": np.array([0, -1, -1], np.int32),
-        "threshold": np.zeros(3),
-        "left": np.array([1, -1, -1], np.int32),
-        "probability": np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]),
-        "roots": np.zeros(1, np.int32),
-        "group": np.zeros(1, np.int32),
-    }
-    predict_rows(pack(**stump, columns=1), np.zeros((1, 1), np.float32))
+    stump = pack(
+        column=np.array([0, -1, -1], np.int32),
+        threshold=np.zeros(3),
+        left=np.array([1, -1, -1], np.int32),
+        probability=np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]),
+        roots=np.zeros(1, np.int32),
+        group=np.zeros(1, np.int32),
+        columns=1,
+    )
+    predict_rows(stump, np.zeros((1, 1), np.float32))

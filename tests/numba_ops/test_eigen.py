@@ -49,9 +49,7 @@ def _make_tensors(kind: str, n: int) -> Float:
     return tensors
 
 
-@pytest.mark.parametrize(
-    "kind", ["random", "spread", "integer", "rank one", "nearly isotropic", "diagonal"]
-)
+@pytest.mark.parametrize("kind", ["random", "spread", "integer", "rank one", "nearly isotropic", "diagonal"])
 def test_many_tensors(kind: str) -> None:
     tensors = _make_tensors(kind, 340_000)
     assert np.array_equal(_solve_3d(tensors), _expect_3d(tensors))

@@ -80,7 +80,7 @@ def _cases(draw: st.DrawFn) -> tuple[NDArray[np.generic], list[str], list[float]
 
 
 @given(_cases())
-def test_any_selection_of_any_volume(case: tuple) -> None:  # type: ignore[type-arg]
+def test_any_selection_of_any_volume(case: tuple) -> None:
     volume, rows, scales, matrix, in_2d = case
     stack = build(rows, scales, matrix.tolist(), in_2d, len(volume))
     with np.errstate(over="ignore"):
@@ -106,7 +106,7 @@ def whole() -> tuple[NDArray[np.generic], NDArray[np.float32]]:
 
 
 @given(data=st.data())
-def test_any_region_equals_the_whole(data: st.DataObject, whole: tuple) -> None:  # type: ignore[type-arg]
+def test_any_region_equals_the_whole(data: st.DataObject, whole: tuple) -> None:
     volume, features = whole
     core: Ranges = [
         tuple(sorted(data.draw(st.lists(st.integers(0, n), min_size=2, max_size=2, unique=True))))  # type: ignore[misc]
@@ -116,7 +116,7 @@ def test_any_region_equals_the_whole(data: st.DataObject, whole: tuple) -> None:
     assert np.array_equal(got, features[(slice(None), *(slice(a, b) for a, b in core))])
 
 
-def test_a_wide_tile(whole: tuple) -> None:  # type: ignore[type-arg]
+def test_a_wide_tile(whole: tuple) -> None:
     volume = np.tile(whole[0][:, :2, :12], (1, 1, 1, 30))
     stack = every_feature([0.7, 1.0], [True, True])
     matrix = np.ones((6, 2), bool)
@@ -136,7 +136,7 @@ def test_smoothing_agrees_with_scipy(scale: float) -> None:
     assert np.abs(compute(volume, stack)[0] - want).max() <= 1e-5 * 255
 
 
-def test_inputs_that_are_read_only_or_not_contiguous(whole: tuple) -> None:  # type: ignore[type-arg]
+def test_inputs_that_are_read_only_or_not_contiguous(whole: tuple) -> None:
     volume, features = whole
     stack = every_feature([0.7, 1.6, 3.5], [False, True, False])
     other = np.ascontiguousarray(volume.transpose(0, 3, 2, 1)).transpose(0, 3, 2, 1)
@@ -148,13 +148,13 @@ def _compute_here(volume: NDArray[np.generic]) -> NDArray[np.float32]:
     return compute(volume, every_feature([0.7, 1.6, 3.5], [False, True, False]))
 
 
-def test_threads_at_once_give_the_same_bits(whole: tuple) -> None:  # type: ignore[type-arg]
+def test_threads_at_once_give_the_same_bits(whole: tuple) -> None:
     with ThreadPoolExecutor(4) as pool:
         for got in pool.map(_compute_here, [whole[0]] * 8):
             assert np.array_equal(got, whole[1])
 
 
-def test_processes_give_the_same_bits(whole: tuple) -> None:  # type: ignore[type-arg]
+def test_processes_give_the_same_bits(whole: tuple) -> None:
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         for got in pool.map(_compute_here, [whole[0]] * 2):
             assert np.array_equal(got, whole[1])
@@ -170,6 +170,7 @@ from numba_ops.tile import allocate
 
 rng = np.random.default_rng(0)
 source, out = allocate(5000), allocate(5000)
+out[:] = 0
 source[:] = rng.normal(0, 100, len(source))
 offsets = np.arange(-20, 21)
 filters = lay_out([taps(1.0, order, 2.0) for order in range(3)])

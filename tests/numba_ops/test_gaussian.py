@@ -86,9 +86,12 @@ def test_smooth_across(rows: int, n: int, reach: int, special: int) -> None:
 
 
 @given(
-    st.integers(1, 3), st.sampled_from([16, 64, 80, 144]), st.sampled_from([0.1, 0.2, 0.3, 0.7, 0.8, 1.0]),
-    st.integers(1, 7), st.integers(0, 9),
-)  # fmt: skip
+    st.integers(1, 3),
+    st.sampled_from([16, 64, 80, 144]),
+    st.sampled_from([0.1, 0.2, 0.3, 0.7, 0.8, 1.0]),
+    st.integers(1, 7),
+    st.integers(0, 9),
+)
 def test_differentiate(rows: int, n: int, sigma: float, orders: int, special: int) -> None:
     parts = [taps(sigma, order, 2.0) for order in range(3)]
     k = lay_out(parts)

@@ -6,6 +6,7 @@ import math
 import pickle
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,9 +52,14 @@ def test_halo_stays_within_the_documented_context(scale: float, in_2d: bool) -> 
 @pytest.mark.parametrize("in_2d", [False, True])
 def test_scratch_bytes_are_those_that_a_tile_takes(in_2d: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     stack = every_feature([0.7, 1.6], [in_2d, in_2d], channels=2)
-    taken = []
+    taken: list[int] = []
     allocate = features.allocate
-    monkeypatch.setattr(features, "allocate", lambda n: taken.append(4 * n) or allocate(n))
+
+    def note(n: int) -> Any:
+        taken.append(4 * n)
+        return allocate(n)
+
+    monkeypatch.setattr(features, "allocate", note)
     compute(np.zeros((2, 30, 40, 50), np.uint8), stack, [(8, 24), (10, 30), (12, 40)])
     slab = 4 * stack.n_columns * SLAB * 20 * 28
     assert sum(taken) + slab <= stack.scratch_bytes(16, 20, 28) <= 1.3 * (sum(taken) + slab)
