@@ -6,6 +6,7 @@ Results go to stdout, progress and notes to stderr. Commands of other packages j
 
 from __future__ import annotations
 
+import atexit
 import functools
 import importlib.metadata
 import json
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline import console
+from pipeline import comparison_command, console
 from pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ Axes = Annotated[str | None, typer.Option(help="Axes of the file in its order, s
 Level = Annotated[int, typer.Option(min=0, help="Level of a multiscale volume, 0 the finest.")]
 ProjectPath = Annotated[str, typer.Argument(metavar="PROJECT", help="ilastik project (.ilp).")]
 Raw = Annotated[str, typer.Argument(help="Volume: .zarr, .h5, .npy, .png, .jpg.")]
-Out = Annotated[str, typer.Argument(help="Output: .zarr (OME-Zarr), .h5 (as ilastik exports), .npy.")]
+Out = Annotated[str, typer.Argument(help="Output: .zarr (OME-Zarr), .h5 (as ilastik exports), .npy, .tif, .png.")]
 Roi = Annotated[str | None, typer.Option(help="Part of the volume, as z=0:64,y=0:512,x=0:512.")]
 StageNumber = Annotated[int | None, typer.Option(help="Stage of an Autocontext project; the last by default.")]
 Outputs = Annotated[
@@ -146,6 +147,9 @@ def predict(
     typer.echo(json.dumps(summary.to_dict(done)) if as_json else "\n".join(summary.describe(done)))
 
 
+app.command()(comparison_command.compare)
+
+
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where the demo's files go.")] = Path("demo-output"),
@@ -234,6 +238,9 @@ def _report_bug(error: Exception, as_json: bool) -> int:
 
 def main() -> None:
     """The command ``voxelforest``."""
+    interrupted: list[int] = []
+    # Registered first, so it comes last: threads may still be in native code, which is not to be torn down under them.
+    atexit.register(lambda: os._exit(INTERRUPTED) if interrupted else None)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends a run as cleanly as Ctrl-C does
     code = run_command(sys.argv[1:])
     try:
@@ -241,4 +248,6 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output has gone, as in `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = code or 1
+    if code == INTERRUPTED:
+        interrupted.append(code)
     sys.exit(code)

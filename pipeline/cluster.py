@@ -12,10 +12,11 @@ import signal
 import warnings
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import resource_tracker
 from typing import Any
 
 from dask.system import CPU_COUNT
-from distributed import Client, LocalCluster, Scheduler, Security, SpecCluster, Worker, WorkerPlugin, rpc
+from distributed import Client, LocalCluster, Scheduler, Security, SpecCluster, Worker, rpc
 from distributed.versions import VersionMismatchWarning
 
 from pipeline.config import settings
@@ -73,8 +74,9 @@ def connect(scheduler: str = "threads", workers: int | None = None) -> Iterator[
         if scheduler == "threads":
             client = stack.enter_context(_local_client(stack.enter_context(_thread_cluster(workers or CPU_COUNT))))
         elif scheduler == "local":
-            client = stack.enter_context(_local_client(stack.enter_context(_process_cluster(workers or CPU_COUNT))))
-            client.register_plugin(_IgnoreInterrupts())
+            with _interrupts_wait():
+                cluster = stack.enter_context(_process_cluster(workers or CPU_COUNT))
+            client = stack.enter_context(_local_client(cluster))
         else:
             client = stack.enter_context(_remote_client(scheduler))
             _wait_for_workers(client, scheduler, workers or 1)
@@ -128,13 +130,18 @@ def _local_client(cluster: SpecCluster) -> Client:
     return Client(cluster, set_as_default=False)
 
 
-class _IgnoreInterrupts(WorkerPlugin):
-    """A terminal sends Ctrl-C to every process of the group; here only the one with the client acts on it."""
+@contextlib.contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Keep Ctrl-C for later, here until the block ends, and for good in the threads and processes that begin in it.
 
-    name = "voxelforest-ignore-interrupts"
-
-    def setup(self, worker: Worker) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    A terminal sends Ctrl-C to every process of the group; only the one with the client is to act on it.
+    """
+    resource_tracker.ensure_running()  # its start would end the wait in the thread that starts it, in older Pythons
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _remote_client(address: str) -> Client:

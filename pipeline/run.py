@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -164,7 +165,7 @@ def _compute(request: Request, plan: Plan, store: Store, begun_before: bool, pro
     key = f"{store.record['digest'][:16]}-{store.token[:16]}"  # another run of the same digest writes elsewhere
     with _connected(request, store, begun_before) as client:
         if request.scheduler in LOCAL_NAMES:  # other machines compile their own, when the first block needs it
-            warm_up(lambda name, i, n: progress.note(f"compiling {name} ({i} of {n}), once on this machine"))
+            _compile_kernels(progress)
         done = [begun_before and is_written(store, block, plan.region) for block in plan.blocks()]
         todo = [not is_done for is_done in done]
         voxels = sum(block.size for block in compress(plan.blocks(), todo))
@@ -194,6 +195,27 @@ def _connected(request: Request, store: Store, begun_before: bool) -> Iterator[C
                 store.abandon()
             raise
         yield client
+
+
+def _compile_kernels(progress: Progress) -> None:
+    """Compile what is not on disk yet; in a thread, since Ctrl-C in the midst of LLVM leaves it broken."""
+    errors: list[Exception] = []
+
+    def tell(_: str, i: int, n: int) -> None:
+        if i == 1:
+            progress.note(f"compiling {n} kernels, once on this machine; it takes about half a minute")
+
+    def compile_all() -> None:
+        try:
+            warm_up(tell)
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=compile_all, daemon=True)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
 
 
 def _build_levels(client: Client, store: Store, key: str, progress: Progress) -> None:
@@ -250,9 +272,10 @@ def _intention(plan: Plan, store: Store, done: int, threads: int) -> str:
     names = ", ".join(spec.name for spec in store.images)
     shape = "x".join(map(str, plan.block[1:]))
     begun = f" ({done:,} are done)" if done else ""
+    memory, disk = readable_bytes(plan.task_bytes), readable_bytes(_output_bytes(store))
     return (
-        f"{names} of {plan.region.size:,} voxels: blocks of {shape}, {plan.n_tasks:,} in all{begun}, on {threads} threads "
-        f"with {readable_bytes(plan.task_bytes)} each; at most {readable_bytes(_output_bytes(store))} into {store.path}"
+        f"{names} of {plan.region.size:,} voxels: blocks of {shape}, {plan.n_tasks:,} in all{begun}, "
+        f"on {threads} threads with {memory} each; at most {disk} into {store.path}"
     )
 
 

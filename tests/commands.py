@@ -44,13 +44,14 @@ def run_here(capsys: pytest.CaptureFixture[str], *arguments: object) -> Outcome:
 
 
 def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
-    """Start the command, blocks being small."""
+    """Start the command in a session of its own, blocks being small."""
     return subprocess.Popen(
         [COMMAND, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, **SMALL_BLOCKS},
+        start_new_session=True,
         **options,
     )
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import psutil
@@ -45,8 +47,16 @@ def stop_after(process: subprocess.Popen[str], event: str, count: int, number: i
             break
     assert seen == count, "the command ended before it could be stopped"
     started = descendants(process)
-    os.kill(process.pid, number)
+    send(process, number)
     return started
+
+
+def send(process: subprocess.Popen[str], number: int) -> None:
+    """Send a signal to the command alone, but Ctrl-C to its workers too, as a terminal does."""
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
 
 
 def test_killed_again_and_again_a_run_goes_on_and_ends_with_the_same_bytes(
@@ -108,11 +118,24 @@ def test_workers_of_a_killed_command_end_and_threads_go_on_with_the_same_bytes(
     assert contents(out) == undisturbed
 
 
+def test_interruption_while_workers_start_is_one_line(job: tuple[str, str], tmp_path: Path) -> None:
+    process = start("predict", *job, tmp_path / "out.zarr", "--json", "--scheduler", "local", "--workers", 2)
+    while len(descendants(process)) < 3:  # a helper of Python's and two workers
+        assert process.poll() is None
+        time.sleep(0.01)
+    workers = descendants(process)
+    send(process, signal.SIGINT)
+    outcome = finish(process)
+    assert outcome.code == 130, outcome.err
+    assert [json.loads(line)["event"] for line in outcome.err] == ["Note", "Error"]
+    assert psutil.wait_procs(workers, timeout=5)[1] == []
+
+
 def test_interruption_before_the_run_is_one_line(job: tuple[str, str], tmp_path: Path) -> None:
     process = start("predict", *job, tmp_path / "out.zarr", "--scheduler", "tcp://192.0.2.1:1")
     assert process.stderr is not None
     process.stderr.readline()  # the axes: from here on it waits for the scheduler
-    process.send_signal(signal.SIGINT)
+    send(process, signal.SIGINT)
     outcome = finish(process)
     assert outcome.code == 130
     assert len(outcome.err) == 1
