@@ -79,5 +79,9 @@ def _way_to_look(summary: Summary) -> str:
         return f"numpy.load({str(path)!r}, mmap_mode='r') in Python"
     if path.suffix == ".h5":
         return f"ilastik or Fiji, dataset exported_data; open_volume({str(path)!r}) in Python"
+    if path.suffix in (".tif", ".tiff"):
+        return f"Fiji or napari; tifffile.memmap({str(path)!r}, mode='r') in Python"
+    if path.suffix == ".png":
+        return f"any viewer of pictures; open_volume({str(path)!r}) in Python"
     image = path / name if len(summary.images) > 1 else path
     return f"napari --plugin napari-ome-zarr {shlex.quote(str(image))}; open_volume({str(image)!r}) in Python"

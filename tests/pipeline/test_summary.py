@@ -39,6 +39,8 @@ def test_a_reused_output_is_said_to_be_there() -> None:
         ("/data/out.zarr", ("segmentation", "features"), "napari-ome-zarr /data/out.zarr/segmentation;"),
         ("/data/out.h5", ("probabilities",), "dataset exported_data; open_volume('/data/out.h5')"),
         ("/data/out.npy", ("probabilities",), "numpy.load('/data/out.npy', mmap_mode='r')"),
+        ("/data/out.tif", ("probabilities",), "Fiji or napari; tifffile.memmap('/data/out.tif', mode='r')"),
+        ("/data/out.png", ("segmentation",), "any viewer of pictures"),
     ],
 )
 def test_the_way_to_look_fits_the_output(path: str, names: tuple[str, ...], way: str) -> None:
