@@ -6,6 +6,7 @@ Results go to stdout, progress and notes to stderr. Commands of other packages j
 
 from __future__ import annotations
 
+import atexit
 import functools
 import importlib.metadata
 import json
@@ -237,6 +238,9 @@ def _report_bug(error: Exception, as_json: bool) -> int:
 
 def main() -> None:
     """The command ``voxelforest``."""
+    interrupted: list[int] = []
+    # Registered first, so it comes last: threads may still be in native code, which is not to be torn down under them.
+    atexit.register(lambda: os._exit(INTERRUPTED) if interrupted else None)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends a run as cleanly as Ctrl-C does
     code = run_command(sys.argv[1:])
     try:
@@ -244,4 +248,6 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output has gone, as in `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = code or 1
+    if code == INTERRUPTED:
+        interrupted.append(code)
     sys.exit(code)
