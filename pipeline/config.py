@@ -55,7 +55,17 @@ class Settings(BaseSettings):
         200_000_000, "elements", "Numbers read from one project file in all; files that declare more are refused.", ge=1
     )
     image_pixels: int = _row(
-        1 << 28, "pixels", "Largest PNG or JPEG that is decoded; larger ones are refused unread.", ge=1
+        1 << 28,
+        "pixels",
+        "Largest PNG, JPEG, or compressed strip or tile of a TIFF that is decoded; larger ones are refused unread.",
+        ge=1,
+    )
+    tiff_pages: int = _row(200_000, "pages", "Most pages of a TIFF; one with more is refused.", ge=1)
+    tiff_directory: ByteSize = _row(
+        64 * MIB, "bytes", "Most that one page of a TIFF may say about itself, such as OME-XML.", shown="64MiB", ge=1
+    )
+    store_retries: int = _row(
+        4, "attempts", "How often a request to a web server or an object store that failed is tried again.", ge=0
     )
     handle_cache: int = _row(32, "files", "Volume files that one process keeps open.", ge=1)
     debug: bool = _row(False, "0 or 1", "Whether the command shows the traceback of an error that should not happen.")

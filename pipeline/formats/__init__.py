@@ -51,6 +51,7 @@ FORMATS = (
     Format("Zarr", (".zarr",), "pipeline.formats.zarr", "zarr", folder=True, options=("dataset", "level")),
     Format("HDF5", (".h5", ".hdf5", ".hdf"), "pipeline.formats.hdf5", "h5py", options=("dataset",)),
     Format("NPY", (".npy",), "pipeline.formats.npy", "numpy"),
+    Format("TIFF", (".tif", ".tiff"), "pipeline.formats.tiff", "tifffile", options=("dataset", "level")),
     Format("image", (".png", ".jpg", ".jpeg"), "pipeline.formats.image", "pillow"),
 )
 
