@@ -22,6 +22,7 @@ import typer
 
 from pipeline import comparison_command, console
 from pipeline.errors import PipelineError
+from pipeline.formats import FORMATS
 
 if TYPE_CHECKING:
     from pipeline.volume import Volume
@@ -43,8 +44,10 @@ Dataset = Annotated[str | None, typer.Option(help="Array inside the file, where 
 Axes = Annotated[str | None, typer.Option(help="Axes of the file in its order, such as zyx or yxc.")]
 Level = Annotated[int, typer.Option(min=0, help="Level of a multiscale volume, 0 the finest.")]
 ProjectPath = Annotated[str, typer.Argument(metavar="PROJECT", help="ilastik project (.ilp).")]
-Raw = Annotated[str, typer.Argument(help="Volume: .zarr, .h5, .npy, .png, .jpg.")]
-Out = Annotated[str, typer.Argument(help="Output: .zarr (OME-Zarr), .h5 (as ilastik exports), .npy, .tif, .png.")]
+Raw = Annotated[str, typer.Argument(help=f"Volume: {', '.join(suffix for row in FORMATS for suffix in row.suffixes)}.")]
+Out = Annotated[
+    str, typer.Argument(metavar="OUT", help="Output: .zarr (OME-Zarr), .h5 (as ilastik exports), .npy, .tif, .png.")
+]
 Roi = Annotated[str | None, typer.Option(help="Part of the volume, as z=0:64,y=0:512,x=0:512.")]
 StageNumber = Annotated[int | None, typer.Option(help="Stage of an Autocontext project; the last by default.")]
 Outputs = Annotated[

@@ -21,6 +21,7 @@ from distributed.versions import VersionMismatchWarning
 
 from pipeline.config import settings
 from pipeline.errors import ClusterError, PlanError
+from pipeline.suggestion import did_you_mean
 
 LOCAL_NAMES = ("threads", "local")
 REMOTE_SCHEMES = ("tcp://", "tls://")
@@ -41,7 +42,8 @@ def check_scheduler(scheduler: str) -> str:
     if scheduler in LOCAL_NAMES or scheduler.startswith(REMOTE_SCHEMES):
         return scheduler
     raise PlanError(
-        f"There is no scheduler {scheduler!r}: choose threads, local, or the address of one as tcp://host:port.",
+        f"There is no scheduler {scheduler!r}: choose threads, local, or the address of one as tcp://host:port"
+        f"{did_you_mean(scheduler, LOCAL_NAMES)}",
         code="scheduler",
     )
 

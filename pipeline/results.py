@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.errors import PlanError
 from pipeline.project import Stage
+from pipeline.suggestion import did_you_mean
 
 OUTPUTS = ("probabilities", "segmentation", "uncertainty", "features")
 STORED_TYPES = ("float32", "uint8", "uint16")
@@ -61,11 +62,13 @@ def choose_results(
     """
     for name in outputs:
         if name not in OUTPUTS:
-            raise PlanError(f"output {name!r}; allowed are {', '.join(OUTPUTS)}", code="output")
+            known = f"allowed are {', '.join(OUTPUTS)}{did_you_mean(name, OUTPUTS)}"
+            raise PlanError(f"output {name!r}; {known}", code="output")
     if not outputs or len(set(outputs)) != len(outputs):
         raise PlanError(f"outputs {', '.join(outputs) or 'none'}; name at least one, each once", code="output")
     if stored_type not in STORED_TYPES:
-        raise PlanError(f"type {stored_type!r}; allowed are {', '.join(STORED_TYPES)}", code="dtype")
+        known = f"allowed are {', '.join(STORED_TYPES)}{did_you_mean(stored_type, STORED_TYPES)}"
+        raise PlanError(f"type {stored_type!r}; {known}", code="dtype")
     if stored_type != "float32" and not {"probabilities", "uncertainty"} & set(outputs):
         raise PlanError(
             f"type {stored_type} is for probabilities and uncertainty; segmentation is always uint8, features float32",

@@ -128,6 +128,8 @@ def run(request: Request, progress: Progress) -> Summary:
     if not store.finished:
         try:
             blocks, peak = _compute(request, plan, store, begun_before, progress)
+            if output.single:
+                progress.note(f"writing {store.path}")
             store.finish()
         except KeyboardInterrupt:
             raise CancelledError(_how_to_go_on(request, store)) from None
