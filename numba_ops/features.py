@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from numba_ops._jit import freeze
+from numba_ops.arena import Arena, borrow
 from numba_ops.stack import SLAB, Scale, Stack
 from numba_ops.stream import advance
 from numba_ops.taps import Orders
-from numba_ops.tile import Kernels, align, allocate, lay_kernels, lay_memory, lay_tile
+from numba_ops.tile import Geometry, Kernels, align, lay_kernels, lay_memory, lay_tile
 
 Float = npt.NDArray[np.float32]
 
@@ -44,32 +47,36 @@ def slabs(
     z : int
         Image plane of the first plane of the slab.
     slab : ndarray, (columns, planes, y, x), float32
-        Features; at most `SLAB` planes. The array is reused for the next slab.
+        Features; at most `SLAB` planes. Its memory is used again when the next one is asked for, or the last was.
 
     Notes
     -----
     Source: SEMANTICS sections 2 to 4. The caller has checked that every scale fits the image.
     """
     (z0, z1), (y0, y1), (x0, x1) = core
-    pad = max(s.reach for s in stack.scales)
-    tiles = [_pad_tile(channel, origin_zyx, image_zyx, core, pad, stack.halo_zyx[0]) for channel in block]
+    rows, width = y1 - y0, x1 - x0
     first = max(z0 - stack.halo_zyx[0], 0)
-    streams = [
-        _Stream(scale, channel, tiles[channel], first, pad, image_zyx, core)
-        for channel in range(len(block))
-        for scale in stack.scales
-        if (scale.columns[channel] >= 0).any()
-    ]
-    memory = np.empty((stack.n_columns, min(SLAB, z1 - z0), y1 - y0, x1 - x0), np.float32)
-    for z in range(z0, z1, SLAB):
-        stop = min(z + SLAB, z1)
-        slab = memory if stop - z == memory.shape[1] else np.empty_like(memory[:, : stop - z], order="C")
-        for stream in streams:
-            stream.advance(slab.reshape(-1), z, stop)
-        yield z, slab
+    with borrow(stack.scratch_bytes(z1 - z0, rows, width) // 4) as arena:
+        shared = arena.take(max((lay_memory(s, rows, width)[1] for s in stack.scales if s.in_2d), default=0))
+        pad = max(s.reach for s in stack.scales)
+        tiles = [_pad_tile(arena, channel, origin_zyx, image_zyx, core, pad, stack.halo_zyx[0]) for channel in block]
+        streams = []
+        for channel, tile in enumerate(tiles):
+            for scale in stack.scales:
+                if (scale.columns[channel] >= 0).any():
+                    g = lay_tile(scale, first, pad, image_zyx, core)
+                    streams.append(_start_stream(arena, scale, channel, g, tile, z0, shared))
+        memory = arena.take(stack.n_columns * min(SLAB, z1 - z0) * rows * width)
+        for z in range(z0, z1, SLAB):
+            shape = (stack.n_columns, min(SLAB, z1 - z), rows, width)
+            slab = memory[: math.prod(shape)]
+            for stream in streams:
+                advance(*stream, slab, z, z + shape[1])
+            yield z, slab.reshape(shape)
 
 
 def _pad_tile(
+    arena: Arena,
     channel: npt.NDArray[Any],
     origin: Sequence[int],
     image: Sequence[int],
@@ -86,7 +93,7 @@ def _pad_tile(
         places.append(slice(lo - start + reach, hi - start + reach))
     depth = inside[0].stop - inside[0].start
     rows, width = (stop - start + 2 * pad for start, stop in core[1:])
-    flat = allocate(depth * rows * align(width))
+    flat = arena.take(depth * rows * align(width))
     tile = flat[: depth * rows * align(width)].reshape(depth, rows, align(width))
     with np.errstate(over="ignore"):
         tile[:, places[1], places[2]] = channel[tuple(inside)]
@@ -103,32 +110,26 @@ def _reflect(rows: Float, first: int, n: int) -> None:
         rows[i] = rows[min(at, period - at) - first]
 
 
+def _start_stream(
+    arena: Arena, scale: Scale, channel: int, g: Geometry, tile: Float, z0: int, shared: Float
+) -> tuple[Any, ...]:
+    """What `advance` takes for one scale of one channel, from image plane `z0` on; scales in 2-D work in `shared`."""
+    places, size = lay_memory(scale, g.rows, g.width)
+    memory = shared if scale.in_2d else arena.take(size)
+    start = [max(z0 - g.margin_z, 0)] * 2
+    done = np.array([max(start[0] - g.smooth_z, 0), *start, max(z0 - g.filter_z, 0)], np.int64)
+    kernels, columns, orders_z = _prepare(scale)
+    return g, kernels, places, memory, done, orders_z[channel], columns[channel], freeze(tile)
+
+
+@functools.lru_cache(64)
+def _prepare(scale: Scale) -> tuple[Kernels, list[Any], list[Any]]:
+    """Taps, columns and orders of a scale, frozen; the same for all tiles."""
+    k = lay_kernels(scale)
+    kernels = Kernels(freeze(k.smooth), _freeze(k.filter), freeze(k.inner), _freeze(k.edge))
+    channels = range(len(scale.columns))
+    return kernels, [freeze(scale.columns[c]) for c in channels], [freeze(scale.orders_z(c)) for c in channels]
+
+
 def _freeze(k: Orders) -> Orders:
     return Orders(freeze(k.taps), freeze(k.at), freeze(k.reach), k.widest, k.common)
-
-
-class _Stream:
-    """State of one scale of one channel between slabs."""
-
-    def __init__(
-        self,
-        scale: Scale,
-        channel: int,
-        tile: Float,
-        first: int,
-        pad: int,
-        image: Sequence[int],
-        core: Sequence[tuple[int, int]],
-    ) -> None:
-        g = lay_tile(scale, first, pad, image, core)
-        z0 = core[0][0]
-        start = [max(z0 - g.margin_z, 0)] * 2
-        done = np.array([max(start[0] - g.smooth_z, 0), *start, max(z0 - g.filter_z, 0)], np.int64)
-        places, size = lay_memory(scale, g.rows, g.width)
-        k = lay_kernels(scale)
-        kernels = Kernels(freeze(k.smooth), _freeze(k.filter), freeze(k.inner), _freeze(k.edge))
-        columns, orders_z = freeze(scale.columns[channel]), freeze(scale.orders_z(channel))
-        self._state = (g, kernels, places, allocate(size), done, orders_z, columns, freeze(tile))
-
-    def advance(self, slab: Float, start: int, stop: int) -> None:
-        advance(*self._state, slab, start, stop)

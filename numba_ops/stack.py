@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numba_ops.taps import WINDOW_FILTER, WINDOW_PRESMOOTH, presmooth_sigma, taps
-from numba_ops.tile import INNER, PLANES, YX00, YX01, YX02, YX10, YX11, YX20, align, lay_memory
+from numba_ops.tile import ALIGN, INNER, MARGIN, PLANES, YX00, YX01, YX02, YX10, YX11, YX20, align, lay_memory
 
 FEATURES = (
     "GaussianSmoothing",
@@ -136,8 +136,14 @@ class Stack:
         """Bytes that `numba_ops.features.slabs` holds for a tile of ``depth x rows x width`` voxels, input apart."""
         halo, pad, _ = self.halo_zyx
         raw = self.n_channels * (depth + 2 * halo) * (rows + 2 * pad) * align(width + 2 * pad)
-        streams = sum(lay_memory(s, rows, width)[1] * int((s.columns >= 0).any(axis=1).sum()) for s in self.scales)
-        return 4 * (raw + streams + self.n_columns * min(SLAB, depth) * rows * width)
+        streams = 0
+        for scale in self.scales:
+            if not scale.in_2d:  # those in 2-D keep nothing from plane to plane and share their memory
+                streams += lay_memory(scale, rows, width)[1] * int((scale.columns >= 0).any(axis=1).sum())
+        shared = max((lay_memory(scale, rows, width)[1] for scale in self.scales if scale.in_2d), default=0)
+        pieces = self.n_channels * (len(self.scales) + 1) + 2
+        slab = self.n_columns * min(SLAB, depth) * rows * width
+        return 4 * (raw + streams + shared + slab + pieces * (MARGIN + ALIGN))
 
 
 def eigenvalue_count(feature: int, in_2d: bool) -> int:

@@ -5,11 +5,11 @@ Pure: a plan asks here what a tile will cost, without loading a compiler.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from numba_ops.taps import Orders, lay_out
 
@@ -87,13 +87,6 @@ def align(n: int) -> int:
     return -(-n // ALIGN) * ALIGN
 
 
-def allocate(n: int) -> npt.NDArray[np.float32]:
-    """Memory that starts at a cache line, with `MARGIN` more than asked for; not cleared."""
-    memory = np.empty(n + MARGIN + ALIGN, np.float32)
-    start = -(memory.ctypes.data // memory.itemsize) % ALIGN
-    return memory[start : start + n + MARGIN]
-
-
 def lay_tile(scale: Scale, first: int, pad: int, image: Sequence[int], core: Sequence[tuple[int, int]]) -> Geometry:
     """Sizes for one scale over the core ranges (z, y, x) of an image; raw data starts at plane `first`."""
     _, (y0, y1), (x0, x1) = core
@@ -138,6 +131,7 @@ def lay_kernels(scale: Scale) -> Kernels:
     return Kernels(scale.presmooth, lay_out(scale.filters), scale.inner, lay_out(scale.gradient))
 
 
+@functools.lru_cache(256)
 def lay_memory(scale: Scale, rows: int, width: int) -> tuple[Places, int]:
     """Memory of one stream over a tile of ``rows x width`` voxels, whatever its depth.
 

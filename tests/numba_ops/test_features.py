@@ -166,7 +166,7 @@ import numpy as np
 from numba_ops.eigen import eigenvalues_2d, eigenvalues_3d
 from numba_ops.gaussian import convolve_rows, differentiate, smooth_across
 from numba_ops.taps import lay_out, taps
-from numba_ops.tile import allocate
+from numba_ops.arena import allocate
 
 rng = np.random.default_rng(0)
 source, out = allocate(5000), allocate(5000)

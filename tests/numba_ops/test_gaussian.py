@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from numba_ops.arena import allocate
 from numba_ops.gaussian import convolve_rows, differentiate, fill_offsets, fill_ring, mirror, smooth_across
 from numba_ops.taps import lay_out, taps
-from numba_ops.tile import GROUP, allocate
+from numba_ops.tile import GROUP
 from tests.oracles import load_golden_module
 
 Float = NDArray[np.float32]
