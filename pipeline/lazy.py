@@ -7,6 +7,7 @@ borders, and is computed block by block. Both give the same bits.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +19,7 @@ import numpy.typing as npt
 from pipeline import plan as planning
 from pipeline import prediction
 from pipeline.axes import ORDER
-from pipeline.blocks import AXES, Box
+from pipeline.blocks import AXES, Box, Index
 from pipeline.errors import PlanError
 from pipeline.indexing import AxisIndex, full_key, select
 from pipeline.plan import Plan
@@ -101,10 +102,13 @@ class PredictedArray:
         Of one result.
     dims : str
         Dims of the result, in the order ``t c z y x``.
+    block : tuple of int, (t, z, y, x)
+        What one task computes of the whole.
     """
 
     task: prediction.Task
     dims: str
+    block: Index
 
     @property
     def _result(self) -> Result:
@@ -137,6 +141,27 @@ class PredictedArray:
                 pieces = [self[(*parts[:at], slice(i, i + 1), *parts[at + 1 :])] for i in chosen]
                 return np.concatenate(pieces, axis=place)
         return self._compute_box(dict(zip(self.dims, parts, strict=True)))
+
+    def merge_blocks(self, spans: Sequence[int]) -> list[int]:
+        """How many blocks along each dim one task takes of a part that reaches so far.
+
+        A slab is thinner than a block: its tasks get wider, as long as they read no more than a block does.
+        """
+        reach = dict(zip(self.dims, spans, strict=True))
+        halo, size = dict(zip("zyx", self.task.halo_zyx, strict=True)), dict(zip(AXES, self.block, strict=True))
+        merged = dict.fromkeys(ORDER, 1)
+
+        def length(axis: str) -> int:
+            return min(merged[axis] * size[axis], reach.get(axis, 1))
+
+        most = math.prod(size[axis] + 2 * halo[axis] for axis in "zyx")
+        while growing := [axis for axis in "xy" if length(axis) < reach[axis]]:
+            axis = min(growing, key=length)
+            merged[axis] *= 2
+            if math.prod(length(other) + 2 * halo[other] for other in "zyx") > most:
+                merged[axis] //= 2
+                break
+        return [merged[axis] for axis in self.dims]
 
     def _compute_box(self, keys: dict[str, Any]) -> npt.NDArray[Any]:
         spans = [AxisIndex.of(keys.get(axis, 0), n) for axis, n in zip(AXES, self.task.image.shape, strict=True)]
@@ -175,11 +200,11 @@ def _slice_lazily(volume: Volume, raw: xarray.DataArray, project: Project, plan:
     from pipeline.sliced import sliced_array
 
     (result,) = plan.results
-    lazy = PredictedArray(prediction.make_task(volume, project, plan), _dims(raw, result))
+    lazy = PredictedArray(prediction.make_task(volume, project, plan), _dims(raw, result), plan.block)
     sizes = dict(zip(AXES, plan.block, strict=True))
     block = [sizes.get(axis, len(result.channels)) for axis in lazy.dims]
     # The block is part of the name: under other limits, equal keys would mean other voxels.
-    return sliced_array(lazy, block, f"predict-{tokenize(lazy.task.digest, block)}")
+    return sliced_array(lazy, block, f"predict-{tokenize(lazy.task.digest, block)}", lazy.merge_blocks)
 
 
 def _label(data: Any, result: Result, raw: xarray.DataArray, project: Project) -> xarray.DataArray:

@@ -169,7 +169,7 @@ def _evaluate(
     shape = region.shape[1:]
     known = np.empty((len(stage.channels), *shape), np.float32)
     features = np.empty((stage.stack.n_columns if with_features else 0, *shape), np.float32)
-    for tile in grid(region, (1, shape[0], *tile_shape(stage.stack))):
+    for tile in grid(region, (1, shape[0], *tile_shape(stage.stack, shape[0]))):
         _evaluate_tile(stage, data, origin, image, region, tile, known if with_classes else None, features)
     if stage.channels == tuple(range(stage.n_channels)):
         return known, features

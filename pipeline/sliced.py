@@ -9,7 +9,7 @@ asks the source for what is wanted and nothing else. Everything else about it is
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,6 +18,9 @@ import numpy as np
 from dask.base import tokenize
 
 from pipeline.indexing import full_key
+
+Edges = tuple[tuple[int, ...], ...]
+Merge = Callable[[Sequence[int]], Sequence[int]]
 
 
 class ArrayLike(Protocol):
@@ -67,29 +70,36 @@ class View:
             return np.asarray(self[...])[index]
         return self.source[tuple(key if isinstance(key, int) else _slice(key) for key in view.keys)]
 
-    def chunks(self, edges: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
+    def chunks(self, edges: Edges, merge: Merge | None) -> Edges:
         """How the source's chunks, given by their lengths along each axis, divide the axes that are left."""
-        return tuple(_divide(key, sizes) for key, sizes in zip(self.keys, edges, strict=True) if isinstance(key, range))
+        spans = [abs(key[-1] - key[0]) + 1 if isinstance(key, range) and key else 1 for key in self.keys]
+        merged = merge(spans) if merge is not None else [1] * len(spans)
+        return tuple(
+            _join(_divide(key, sizes), count)
+            for key, sizes, count in zip(self.keys, edges, merged, strict=True)
+            if isinstance(key, range)
+        )
 
 
 class SlicedArray(dask.array.Array):
     """A Dask array over a `View`; made by `sliced_array`."""
 
     _view: View
-    _edges: tuple[tuple[int, ...], ...]
+    _edges: Edges
     _base: str
+    _merge: Merge | None
 
     def __getitem__(self, index: Any) -> Any:
         view = self._view.narrow(index) if _is_basic(index) else None
         if view is None:
             return super().__getitem__(index)
-        return _make(view, self._edges, self._base)
+        return _make(view, self._edges, self._base, self._merge)
 
     def __reduce__(self) -> Any:
-        return _make, (self._view, self._edges, self._base)
+        return _make, (self._view, self._edges, self._base, self._merge)
 
 
-def sliced_array(source: ArrayLike, chunks: Sequence[int], name: str) -> SlicedArray:
+def sliced_array(source: ArrayLike, chunks: Sequence[int], name: str, merge: Merge | None = None) -> SlicedArray:
     """A Dask array over an array-like.
 
     Parameters
@@ -100,27 +110,29 @@ def sliced_array(source: ArrayLike, chunks: Sequence[int], name: str) -> SlicedA
         Shape of a chunk, in the source's axes.
     name : str
         Name of the Dask array: must tell sources with different values apart.
+    merge : callable, optional
+        Given how far a part reaches along each axis of the source, how many neighbouring chunks one task takes there.
     """
     edges = tuple(
         tuple(min(size, n - start) for start in range(0, n, size)) or (0,)
         for n, size in zip(source.shape, (max(c, 1) for c in chunks), strict=True)
     )
-    return _make(View(source, tuple(range(n) for n in source.shape)), edges, name)
+    return _make(View(source, tuple(range(n) for n in source.shape)), edges, name, merge)
 
 
-def _make(view: View, edges: tuple[tuple[int, ...], ...], base: str) -> SlicedArray:
+def _make(view: View, edges: Edges, base: str, merge: Merge | None) -> SlicedArray:
     whole = all(key == range(n) for key, n in zip(view.keys, view.source.shape, strict=True))
     name = base if whole else f"{base}-{tokenize(view.keys)}"
     plain = dask.array.from_array(
         view,
-        chunks=view.chunks(edges),
+        chunks=view.chunks(edges, merge),
         name=name,
         meta=np.empty((0,) * view.ndim, view.dtype),
         asarray=False,
         inline_array=False,  # what the source holds travels to each worker once, not with every task
     )
     array = SlicedArray(plain.dask, plain.name, plain.chunks, meta=plain._meta)
-    array._view, array._edges, array._base = view, edges, base
+    array._view, array._edges, array._base, array._merge = view, edges, base, merge
     return array
 
 
@@ -155,3 +167,8 @@ def _divide(key: range, sizes: Sequence[int]) -> tuple[int, ...]:
     counts = np.bincount(np.searchsorted(ends, np.arange(key.start, key.stop, key.step), side="right"))
     ordered = counts if key.step > 0 else counts[::-1]
     return tuple(int(n) for n in ordered if n)
+
+
+def _join(sizes: tuple[int, ...], count: int) -> tuple[int, ...]:
+    """Neighbours taken together, `count` at a time."""
+    return tuple(sum(sizes[i : i + count]) for i in range(0, len(sizes), count))

@@ -21,13 +21,14 @@ from pipeline.results import Result
 # better until the slab of features leaves the second-level cache.
 TILE_3D = (64, 128)
 TILE_2D = (128, 256)
+THIN = 8  # planes; below, raw data is smoothed in many planes for each that is wanted, and wider tiles share more of it
 FLOAT = 4  # bytes of a float32
 ALLOWANCE = 1 << 20  # what is small and not counted one by one: taps, offsets, Python's own objects
 
 
-def tile_shape(stack: Stack) -> tuple[int, int]:
-    """Rows and columns of the tiles that a block is computed in."""
-    return TILE_2D if all(scale.in_2d for scale in stack.scales) else TILE_3D
+def tile_shape(stack: Stack, depth: int = THIN) -> tuple[int, int]:
+    """Rows and columns of the tiles that a region of `depth` planes is computed in."""
+    return TILE_2D if depth < THIN or all(scale.in_2d for scale in stack.scales) else TILE_3D
 
 
 def sum_halos(stacks: Sequence[Stack]) -> tuple[int, int, int]:
@@ -98,7 +99,7 @@ def _derived_bytes(result: Result, n_classes: int, voxels: int) -> int:
 
 def _scratch(stack: Stack, region: Sequence[int], image: Box) -> int:
     """What one tile of a region (z, y, x) takes."""
-    rows, width = (min(a, b) for a, b in zip(tile_shape(stack), region[1:], strict=True))
+    rows, width = (min(a, b) for a, b in zip(tile_shape(stack, region[0]), region[1:], strict=True))
     return stack.scratch_bytes(min(region[0], image.shape[1]), rows, width)
 
 

@@ -102,7 +102,7 @@ def test_blocks_of_any_region_have_the_bits_of_the_whole(data: st.DataObject) ->
     plan = plan_of(case, outputs=("probabilities", "features"))
     task = prediction.make_task(memory_volume(case.stored, case.axes), case.project, plan)
     tile = data.draw(st.tuples(st.integers(3, 40), st.integers(3, 40)), "tile")
-    with patch.object(prediction, "tile_shape", lambda stack: tile):
+    with patch.object(prediction, "tile_shape", lambda stack, depth: tile):
         once = prediction.predict_block(task, plan.image)
         np.testing.assert_array_equal(once["features"], features)
         np.testing.assert_array_equal(once["probabilities"], probabilities)

@@ -119,6 +119,18 @@ def test_any_slice_has_the_bits_of_the_whole_and_computes_no_voxel_in_vain(
     assert sum(box.size for box in boxes) <= frames.size
 
 
+def test_tasks_of_a_slab_are_wider_but_read_no_more_than_a_block(frames: Array, project: Project) -> None:
+    volume = memory_volume(frames[:, 0], "tzyx")
+    plan = make(volume.whole, 1, "uint8", "tzyx", project, limits=SMALL_BLOCKS)
+    most = np.prod([n + 2 * halo for n, halo in zip(plan.block[1:], plan.halo_zyx, strict=True)])
+    prob = predict(as_array(volume), project)
+    source: Any = volume.source
+    plane = prob[0, :, 4]
+    plane.compute()
+    assert plane.data.npartitions < prob[0].data.npartitions
+    assert max(np.prod(np.subtract(stop, start)) for start, stop in source.boxes) <= most
+
+
 def test_frames_and_planes_far_apart_are_computed_apart(frames: Array, project: Project, expected: Array) -> None:
     flat = grow_project(np.random.default_rng(3), frames, "tzyx", [full_selection((0.7,), in_2d=True)])
     prob = lazily(frames, flat)

@@ -113,3 +113,15 @@ def test_what_follows_is_an_ordinary_dask_array() -> None:
     np.testing.assert_array_equal((lazy[1:] * 2).sum(axis=0).compute(scheduler="sync"), (plain[1:] * 2).sum(axis=0))
     np.testing.assert_array_equal(lazy.T.rechunk(3).compute(scheduler="sync"), plain.T)
     np.testing.assert_array_equal(lazy.persist(scheduler="sync")[2].compute(scheduler="sync"), plain[2])
+
+
+def test_tasks_of_thin_parts_take_several_chunks() -> None:
+    plain = counted(8, 10, 12)
+    source = Recorder(plain)
+    lazy = sliced_array(source, (4, 3, 3), "x", merge=lambda spans: (1, 1, 1) if spans[0] > 1 else (1, 2, 3))
+    assert lazy.chunks == ((4, 4), (3, 3, 3, 1), (3, 3, 3, 3))
+    assert lazy[2].chunks == ((6, 4), (9, 3))
+    assert lazy[2:3, 2:].chunks == ((1,), (4, 4), (9, 3))
+    assert lazy[5:0].chunks == ((0,), (6, 4), (9, 3))
+    np.testing.assert_array_equal(lazy[2].compute(scheduler="sync"), plain[2])
+    assert len(source.keys) == 4

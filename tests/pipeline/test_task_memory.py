@@ -76,11 +76,12 @@ def test_task_takes_no_more_than_planned_and_not_far_less(name: str) -> None:
     assert peak <= plan.task_bytes <= 2 * peak + (2 << 20)
 
 
-def test_tiles_are_wider_where_no_scale_is_deep() -> None:
+def test_tiles_are_wider_in_thin_regions_and_where_no_scale_is_deep() -> None:
     _, flat = volume_and_project((40, 40), "yx", [SMALL["flat"]])
     volume, deep = volume_and_project((20, 40, 40), "zyx", [SMALL["deep"]])
     stacks = make(volume.whole, 1, "uint8", "zyx", deep).stacks
-    assert tile_shape(stacks[0]) == TILE_3D
-    assert tile_shape(make(Box.whole((1, 1, 40, 40)), 1, "uint8", "yx", flat).stacks[0]) == TILE_2D
+    assert tile_shape(stacks[0], 8) == TILE_3D
+    assert tile_shape(stacks[0], 7) == TILE_2D
+    assert tile_shape(make(Box.whole((1, 1, 40, 40)), 1, "uint8", "yx", flat).stacks[0], 8) == TILE_2D
     assert sum_halos([*stacks, *stacks]) == tuple(2 * n for n in stacks[0].halo_zyx)
     assert sum_halos([]) == (0, 0, 0)
