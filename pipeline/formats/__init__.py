@@ -52,6 +52,7 @@ FORMATS = (
     Format("HDF5", (".h5", ".hdf5", ".hdf"), "pipeline.formats.hdf5", "h5py", options=("dataset",)),
     Format("NPY", (".npy",), "pipeline.formats.npy", "numpy"),
     Format("TIFF", (".tif", ".tiff"), "pipeline.formats.tiff", "tifffile", options=("dataset", "level")),
+    Format("slices", (), "pipeline.formats.slices", "tifffile", folder=True),
     Format("image", (".png", ".jpg", ".jpeg"), "pipeline.formats.image", "pillow"),
 )
 
@@ -62,7 +63,8 @@ def open_source(path: str | os.PathLike[str], dataset: str | None = None, level:
     Parameters
     ----------
     path : path or URL
-        A file or folder of a known format; may go on inside it (``x.zarr/0``, ``x.h5/exported_data``).
+        A file or folder of a known format; may go on inside it (``x.zarr/0``, ``x.h5/exported_data``). A folder of
+        images, or a pattern (``slices/z*.tif``), is a stack of slices.
     dataset : str, optional
         Name inside the file, below what `path` names.
     level : int
@@ -117,7 +119,21 @@ def _locate(path: str) -> tuple[str, str, Format]:
             return part, path.removeprefix(part).strip(os.sep), row
     if any(os.path.isfile(os.path.join(path, name)) for name in ZARR_DOCUMENTS):
         return path, "", FORMATS[0]
+    if _holds_slices(path):
+        return path, "", _named("slices")
     raise VolumeError(_why_not(path))
+
+
+def _named(name: str) -> Format:
+    return next(row for row in FORMATS if row.name == name)
+
+
+def _holds_slices(path: str) -> bool:
+    """Whether `path` is a folder with images in it, or a pattern for files."""
+    if any(sign in os.path.basename(path) for sign in "*?[") and not os.path.lexists(path):
+        return True
+    suffixes = (*_named("TIFF").suffixes, *_named("image").suffixes)
+    return os.path.isdir(path) and any(name.lower().endswith(suffixes) for name in os.listdir(path))
 
 
 def _row(path: str) -> Format | None:

@@ -18,7 +18,11 @@ def test_handle_is_opened_once_and_the_oldest_dropped() -> None:
     opened: list[str] = []
 
     def opener(name: str) -> Any:
-        return lambda: opened.append(name) or name
+        def open_it() -> str:
+            opened.append(name)
+            return name
+
+        return open_it
 
     for name in "abacab":
         assert cache.get(name, opener(name)) == name
