@@ -83,7 +83,7 @@ def _measure_import(module: str) -> dict[str, Any]:
         package = name.split(".")[0]
         seconds[package] = seconds.get(package, 0.0) + int(own) / 1e6
     before = {name.split(".")[0] for name in sys.stdlib_module_names}
-    foreign = {name: took for name, took in seconds.items() if name not in before}
+    foreign = {name: took for name, took in seconds.items() if name not in before and took >= 0.01}
     costly = sorted(foreign, key=foreign.__getitem__, reverse=True)[:6]
     return {
         "module": module,

@@ -26,8 +26,8 @@ FEATURES = (
     "HessianOfGaussianEigenvalues",
 )
 TRAINING_SHAPE = (40, 160, 160)
-# Annotated voxels of each class, and how many classes are told apart.
-DEPTHS = {"shallow": (8, 2), "ordinary": (175, 4), "deep": (1600, 4)}
+# Strokes of a person's pen, and how many classes are told apart.
+DEPTHS = {"shallow": (4, 2), "ordinary": (170, 4), "deep": (1600, 4)}
 
 
 def _select(chosen: Mapping[str, Sequence[float]], in_2d: bool) -> FeatureSelection:
@@ -129,27 +129,22 @@ def mirror_tile(volume: npt.NDArray[np.uint8], shape: Sequence[int]) -> npt.NDAr
 
 @cache
 def train(case: Case) -> Stage:
-    """A stage of 100 trees trained on annotated voxels of the made volume."""
+    """A stage of 100 trees trained on scribbles over the made volume, inside its structures as a person draws them."""
     raw = image(case, (1, *TRAINING_SHAPE[1:]) if case.in_2d else TRAINING_SHAPE)
     labels, names = annotate(case)
     return train_stage(raw, labels, case.features, names, samples.CLASS_COLORS[: len(names)])
 
 
 def annotate(case: Case) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]]:
-    """Labels (z, y, x) of voxels here and there, 0 elsewhere, and the names of the classes."""
-    voxels, classes = DEPTHS[case.depth]
+    """Labels (z, y, x) along strokes, 0 elsewhere, and the names of the classes."""
+    strokes, classes = DEPTHS[case.depth]
     truth = tissue().truth
     if case.in_2d:
         truth = truth[plane()][None]
     if classes == 2:
         truth = np.where(truth == 4, np.uint8(2), np.uint8(1))
     names = ("Background", "Nucleus") if classes == 2 else samples.CLASS_NAMES
-    rng = np.random.default_rng(0)
-    labels = np.zeros_like(truth)
-    for label in np.unique(truth):
-        places = np.flatnonzero(truth == label)
-        labels.flat[rng.choice(places, min(voxels, len(places)), replace=False)] = label
-    return labels, names
+    return samples.scribbles(truth, strokes), names
 
 
 def write_case(case: Case, folder: Path) -> Path:

@@ -137,7 +137,8 @@ def tell_second_core(found: Found) -> str:
 def tell_slice(found: Found) -> str:
     """The first slice beside covering blocks."""
     header = ("project", "slice", "halo", "opened and computed, s", "computed, s", "our blocks, s",
-              "vigra's blocks, s", "blocks / slice", "vigra / slice", "vigra's forest, µs a row")  # fmt: skip
+              "vigra's blocks, s", "blocks / slice", "vigra / slice", "vigra's forest, µs a row",
+              "project opened, s")  # fmt: skip
     rows = [
         (
             f"{row['selection']}, {row['depth']} forest", size(row["slice"]), str(max(row["halo"])),
@@ -145,7 +146,7 @@ def tell_slice(found: Found) -> str:
             f"{figure(row['seconds']['ours_blocks'])} ({row['blocks']})",
             f"{figure(row['vigra_seconds'])} ({row['vigra_blocks_measured']} measured)",
             ratio_text(row["ours_blocks_over_ours"]), ratio_text(row["vigra_over_ours"]),
-            figure(row["vigra_us_per_row"]),
+            figure(row["vigra_us_per_row"]), figure(row["seconds"]["open_project"]),
         )
         for row in found["slices"]
     ]  # fmt: skip
