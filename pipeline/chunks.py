@@ -40,6 +40,7 @@ def ensure_array(folder: Path, path: str, spec: ImageSpec, level: Level, zarr_fo
         "compressors": ZstdCodec(level=ZSTD_LEVEL),
         "chunk_key_encoding": {"name": "default", "separator": "/"},
         "dimension_names": list(spec.dims),
+        "shards": level.shards,
     }
     if zarr_format == 2:
         special = {
@@ -71,22 +72,18 @@ def open_array(folder: Path, path: str, zarr_format: ZarrFormat, token: str) -> 
 
 
 def missing_chunks(array: zarr.Array[Any], start: Sequence[int], stop: Sequence[int]) -> Iterator[str]:
-    """Keys of the chunks touched by the box ``start .. stop`` that have no file."""
+    """Keys of the files (shards or chunks) touched by the box ``start .. stop`` that do not exist."""
     folder = cast(DurableStore, array.store).root / array.path
-    first = [a // c for a, c in zip(start, array.chunks, strict=True)]
-    counts = [-(-b // c) - a for a, b, c in zip(first, stop, array.chunks, strict=True)]
+    unit = array.shards or array.chunks
+    first = [a // n for a, n in zip(start, unit, strict=True)]
+    counts = [-(-b // n) - a for a, b, n in zip(first, stop, unit, strict=True)]
     for index in np.ndindex(*counts):
         key = array.metadata.encode_chunk_key(tuple(a + i for a, i in zip(first, index, strict=True)))
         if not (folder / key).exists():
             yield key
 
 
-def slices(start: Sequence[int], stop: Sequence[int]) -> tuple[slice, ...]:
-    """A box as an index."""
-    return tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-
-
 def is_aligned(spec: ImageSpec, start: Sequence[int], stop: Sequence[int]) -> bool:
-    """Whether a box lies inside an image and consists of whole chunks, the last cut at the image's end."""
-    edges = zip(start, stop, spec.chunks, spec.shape, strict=True)
+    """Whether a box lies inside an image and consists of whole files, the last cut at the image's end."""
+    edges = zip(start, stop, spec.unit, spec.shape, strict=True)
     return all(0 <= a < b <= n and a % c == 0 and (b % c == 0 or b == n) for a, b, c, n in edges)

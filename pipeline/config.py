@@ -45,6 +45,12 @@ class Settings(BaseSettings):
     block_voxels: int = _row(
         1 << 22, "voxels", "Largest block that one task computes: small enough for steady progress and even load.", ge=1
     )
+    shard_above: int = _row(
+        10_000,
+        "chunks",
+        "Chunks of an image from which on those of a block share a file (OME-Zarr 0.5); more files are a burden.",
+        ge=1,
+    )
     window_per_thread: int = _row(4, "tasks", "Block tasks submitted ahead for each worker thread.", ge=1)
     block_retries: int = _row(2, "attempts", "How often a block that failed is tried again before the run stops.", ge=0)
     connect_seconds: float = _row(5.0, "seconds", "How long a scheduler may take to answer.", gt=0)

@@ -50,6 +50,8 @@ class ImageSpec:
         Known range of the values: the viewer's window, and `drange` of HDF5.
     origin : mapping of axis letter to float
         Where the first voxel lies in the input volume, in voxels; 0 where it is not given.
+    shards : tuple of int, in the order of `dims`, optional
+        Voxels of a file that holds several chunks, whole ones along each axis; by default each chunk has its own.
 
     Raises
     ------
@@ -69,6 +71,7 @@ class ImageSpec:
     reduce: Reduction = "mean"
     value_range: tuple[float, float] | None = None
     origin: Mapping[str, float] = field(default_factory=dict)
+    shards: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         self._normalise()
@@ -79,12 +82,14 @@ class ImageSpec:
         _check_axis_values(self)
         chunks = tuple(min(c, n) for c, n in zip(self.chunks, self.shape, strict=True))
         object.__setattr__(self, "chunks", chunks)
+        object.__setattr__(self, "shards", pack(self.shards, chunks, self.shape))
 
     def _normalise(self) -> None:
         """Plain Python values, so that a spec equals its copy read back from JSON."""
         put = object.__setattr__
         put(self, "shape", tuple(int(n) for n in self.shape))
         put(self, "chunks", tuple(int(n) for n in self.chunks))
+        put(self, "shards", None if self.shards is None else tuple(int(n) for n in self.shards))
         put(self, "dtype", str(self.dtype))
         put(self, "channel_names", tuple(str(n) for n in self.channel_names))
         put(self, "channel_colors", tuple(tuple(int(v) for v in rgb) for rgb in self.channel_colors))
@@ -93,6 +98,11 @@ class ImageSpec:
         put(self, "origin", {a: float(v) for a, v in self.origin.items() if a in self.dims})
         if self.value_range is not None:
             put(self, "value_range", tuple(float(v) for v in self.value_range))
+
+    @property
+    def unit(self) -> tuple[int, ...]:
+        """Voxels of a file: of a shard, or a chunk where there are none."""
+        return self.shards or self.chunks
 
     @property
     def itemsize(self) -> int:
@@ -108,6 +118,20 @@ class ImageSpec:
         """The specification as JSON values (lists for tuples)."""
         values = {k: _listed(v) for k, v in asdict(self).items()}
         return {k: v for k, v in values.items() if v not in ({}, [], None)}
+
+
+def pack(shards: Sequence[int] | None, chunks: Sequence[int], shape: Sequence[int]) -> tuple[int, ...] | None:
+    """Shards cut to an image, still of whole chunks; None if a shard would hold one chunk.
+
+    Examples
+    --------
+    >>> pack((64, 64), (16, 16), (40, 100)), pack((64, 64), (16, 16), (9, 16))
+    ((48, 64), None)
+    """
+    if shards is None:
+        return None
+    cut = tuple(-(-min(s, n) // c) * c for s, c, n in zip(shards, chunks, shape, strict=True))
+    return None if cut == tuple(chunks) else cut
 
 
 def _listed(value: Any) -> Any:
@@ -128,6 +152,9 @@ def _check_sizes(spec: ImageSpec) -> None:
     for what, values in (("shape", spec.shape), ("chunks", spec.chunks)):
         if len(values) != len(spec.dims) or min(values) < 1:
             raise StoreError(f"image {spec.name}: {what} {values} is not one length >= 1 for each of {spec.dims!r}")
+    shards = spec.shards or spec.chunks
+    if len(shards) != len(spec.dims) or any(s < c or s % c for s, c in zip(shards, spec.chunks, strict=True)):
+        raise StoreError(f"image {spec.name}: shards {shards} do not consist of whole chunks {spec.chunks}")
 
 
 def _check_values(spec: ImageSpec) -> None:

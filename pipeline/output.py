@@ -107,6 +107,8 @@ def make_record(
     check_names(images)
     if version not in ZARR_FORMATS:
         raise StoreError(f"OME-Zarr version {version!r} is not one of {', '.join(ZARR_FORMATS)}")
+    if version == "0.4" and any(spec.shards for spec in images):
+        raise StoreError("OME-Zarr 0.4 knows no shards; ask for version 0.5")
     if output.single and len(images) > 1:
         names = ", ".join(spec.name for spec in images)
         raise StoreError(f"{output.target.name} holds one image, {len(images)} were asked for ({names}); use .zarr")

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.images import SPATIAL, ImageSpec, Reduction
+from pipeline.images import SPATIAL, ImageSpec, Reduction, pack
 
 Array = npt.NDArray[Any]
 Span = tuple[tuple[int, ...], tuple[int, ...]]
@@ -37,20 +37,23 @@ class Level:
         Level-0 voxels to a voxel of this level.
     last : tuple of float
         Part of the last voxel along each axis that lies inside the image, 0 < part <= 1.
+    shards : tuple of int, optional
+        Voxels of a file that holds several chunks.
     """
 
     shape: tuple[int, ...]
     chunks: tuple[int, ...]
     factors: tuple[int, ...]
     last: tuple[float, ...]
+    shards: tuple[int, ...] | None = None
 
     def boxes(self) -> Iterator[Span]:
-        """(start, stop) of each chunk, in C order, clipped at the level's end."""
-        return chunk_boxes(self.shape, self.chunks)
+        """(start, stop) of each file (shard or chunk), in C order, clipped at the level's end."""
+        return chunk_boxes(self.shape, self.shards or self.chunks)
 
 
 class LevelBlock(NamedTuple):
-    """One chunk of a coarser level: ``start .. stop`` in the order of the image's dims."""
+    """One file (shard or chunk) of a coarser level: ``start .. stop`` in the order of the image's dims."""
 
     level: int
     start: tuple[int, ...]
@@ -86,7 +89,7 @@ def levels(spec: ImageSpec) -> tuple[Level, ...]:
 def _level(spec: ImageSpec, shape: tuple[int, ...], factors: tuple[int, ...]) -> Level:
     chunks = tuple(min(c, n) for c, n in zip(spec.chunks, shape, strict=True))
     last = tuple((n0 - (n - 1) * f) / f for n0, n, f in zip(spec.shape, shape, factors, strict=True))
-    return Level(shape, chunks, factors, last)
+    return Level(shape, chunks, factors, last, pack(spec.shards, chunks, shape))
 
 
 def chunk_boxes(shape: Sequence[int], chunks: Sequence[int]) -> Iterator[Span]:
@@ -113,6 +116,34 @@ def source_box(before: Level, after: Level, start: Sequence[int], stop: Sequence
 def weights_at(level: Level, stop: Sequence[int]) -> tuple[float, ...]:
     """Weight of the last voxel of a box of `level` along each axis: 1, or its part inside the image."""
     return tuple(w if b == n else 1.0 for w, b, n in zip(level.last, stop, level.shape, strict=True))
+
+
+def coarsen(
+    array: Any, spec: ImageSpec, before: Level, after: Level, start: Sequence[int], stop: Sequence[int]
+) -> Array:
+    """A box of a level from the array of the level before it, chunk by chunk, so that a large shard takes little more.
+
+    Parameters
+    ----------
+    array : array-like, axes `spec.dims`
+        All of level `before`.
+    spec : ImageSpec
+    before, after : Level
+    start, stop : sequence of int
+        The box of `after`; starts at a chunk's border.
+    """
+    made = np.empty([b - a for a, b in zip(start, stop, strict=True)], spec.dtype)
+    for inner in chunk_boxes(made.shape, after.chunks):
+        outer = [[a + n for a, n in zip(start, corner, strict=True)] for corner in inner]
+        low, high = source_box(before, after, *outer)
+        block = np.asarray(array[slices(low, high)])
+        made[slices(*inner)] = shrink(block, spec.dims, weights_at(before, high), spec.reduce)
+    return made
+
+
+def slices(start: Sequence[int], stop: Sequence[int]) -> tuple[slice, ...]:
+    """A box as an index."""
+    return tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
 
 
 def shrink(block: Array, dims: str, last: Sequence[float], reduce: Reduction) -> Array:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy.typing as npt
 
-from pipeline.blocks import AXES, Box, Index
+from pipeline.blocks import AXES, Box, Index, grid_shape
+from pipeline.config import settings
 from pipeline.images import ImageSpec
+from pipeline.metadata import OmeVersion
 from pipeline.plan import Plan, value_range
 from pipeline.project import Stage
 from pipeline.results import Result
@@ -18,7 +21,7 @@ from pipeline.volume import Volume
 Place = tuple[int, ...]
 
 
-def specify(plan: Plan, volume: Volume, stage: Stage) -> tuple[ImageSpec, ...]:
+def specify(plan: Plan, volume: Volume, stage: Stage, version: OmeVersion = "0.5") -> tuple[ImageSpec, ...]:
     """One image for each result of a plan.
 
     Parameters
@@ -28,8 +31,12 @@ def specify(plan: Plan, volume: Volume, stage: Stage) -> tuple[ImageSpec, ...]:
         Gives axes, spacing and units.
     stage : Stage
         The one whose results are stored; gives names and colours of the classes.
+    version : {"0.5", "0.4"}
+        OME-Zarr version; 0.4 knows no shards.
     """
-    return tuple(_image(result, plan, volume, stage) for result in plan.results)
+    chunks = math.prod(grid_shape(plan.region, plan.chunk))
+    sharded = version == "0.5" and chunks > settings().shard_above
+    return tuple(_image(result, plan, volume, stage, sharded) for result in plan.results)
 
 
 def final_axes(volume: Volume) -> str:
@@ -68,7 +75,7 @@ def corners(spec: ImageSpec, block: Box, region: Box) -> tuple[Place, Place]:
     return _along(spec.dims, here.start, 0), _along(spec.dims, here.stop, _length(spec, "c"))
 
 
-def _image(result: Result, plan: Plan, volume: Volume, stage: Stage) -> ImageSpec:
+def _image(result: Result, plan: Plan, volume: Volume, stage: Stage, sharded: bool) -> ImageSpec:
     spatial = volume.dims.replace("c", "")
     dims = "".join(axis for axis in "tczyx" if axis in spatial or (axis == "c" and result.channels))
     by_class = result.name in ("probabilities", "segmentation")
@@ -85,7 +92,14 @@ def _image(result: Result, plan: Plan, volume: Volume, stage: Stage) -> ImageSpe
         reduce="stride" if result.name == "segmentation" else "mean",
         value_range=value_range(result),
         origin=dict(zip(AXES, map(float, plan.region.start), strict=True)),
+        shards=_along(dims, _shard(plan), len(result.channels)) if sharded else None,
     )
+
+
+def _shard(plan: Plan) -> Index:
+    """What a block writes, in whole chunks: a task writes a file, and nobody else writes it."""
+    t, z, y, x = (-(-n // c) * c for n, c in zip(plan.block, plan.chunk, strict=True))
+    return t, z, y, x
 
 
 def _along(dims: str, numbers: Index | Sequence[int], channel: int) -> Place:

@@ -153,7 +153,7 @@ def _create(request: Request, plan: Plan) -> Store:
     }
     return create(
         request.path,
-        specify(plan, volume, project.stages[len(plan.stacks) - 1]),
+        specify(plan, volume, project.stages[len(plan.stacks) - 1], request.ome_version),
         version=request.ome_version,
         provenance=provenance,
         digest=run_digest(volume.digest, project, plan),

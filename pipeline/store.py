@@ -20,13 +20,13 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from pipeline.chunks import ensure_array, is_aligned, missing_chunks, open_array, slices
+from pipeline.chunks import ensure_array, is_aligned, missing_chunks, open_array
 from pipeline.durability import DurableStore, lock, remove, sweep, sync_folder, unlock, write_errors
 from pipeline.errors import StoreError, WriteError
 from pipeline.images import ImageSpec
 from pipeline.metadata import OWN_KEY, ZARR_FORMATS, OmeVersion, image_attributes
 from pipeline.output import Mode, Output, State, admit, exists, locate, make_record, read_record
-from pipeline.pyramid import Level, LevelBlock, estimate_bytes, levels, shrink, source_box, weights_at
+from pipeline.pyramid import Level, LevelBlock, coarsen, estimate_bytes, levels, slices, source_box
 from pipeline.writers import WRITERS, Picture
 
 __all__ = ["ImageSpec", "LevelBlock", "Store", "create", "estimate_bytes"]
@@ -85,7 +85,7 @@ class Store:
         return open_array(self.output.partial, self.array_path(image, level), ZARR_FORMATS[self.version], self.token)
 
     def write(self, image: str, start: Sequence[int], values: npt.NDArray[Any]) -> None:
-        """Write whole chunks of level 0.
+        """Write whole chunks of level 0, or whole shards where there are such.
 
         Parameters
         ----------
@@ -108,7 +108,7 @@ class Store:
         if values.dtype != np.dtype(spec.dtype):
             raise ValueError(f"image {image} holds {spec.dtype}, not {values.dtype}")
         if not is_aligned(spec, start, stop):
-            raise ValueError(f"{tuple(start)} to {stop} cuts chunks {spec.chunks} of image {image} {spec.shape}")
+            raise ValueError(f"{tuple(start)} to {stop} cuts files {spec.unit} of image {image} {spec.shape}")
         self._put(image, 0, start, stop, values)
 
     def is_written(self, image: str, start: Sequence[int], stop: Sequence[int], level: int = 0) -> bool:
@@ -121,7 +121,7 @@ class Store:
         return [[LevelBlock(k, *box) for box in level.boxes()] for k, level in kept if k]
 
     def build_level_block(self, image: str, level: int, start: Sequence[int], stop: Sequence[int]) -> None:
-        """Make one chunk of a coarser level from the level before it, unless it is there.
+        """Make one file of a coarser level from the level before it, unless it is there.
 
         Raises
         ------
@@ -135,8 +135,7 @@ class Store:
         low, high = source_box(before, after, start, stop)
         if not self.is_written(image, low, high, level - 1):
             raise WriteError(f"level {level} of image {image} cannot be built before level {level - 1} is complete")
-        block = np.asarray(self.array(image, level - 1)[slices(low, high)])
-        self._put(image, level, start, stop, shrink(block, spec.dims, weights_at(before, high), spec.reduce))
+        self._put(image, level, start, stop, coarsen(self.array(image, level - 1), spec, before, after, start, stop))
 
     def finish(self) -> Path:
         """Write the documents, make the output visible under its name, and return that.

@@ -39,7 +39,7 @@ def begin(path: Path, *images: ImageSpec, **changes: Any) -> Store:
 def write_level_0(store: Store, name: str, values: NDArray[Any]) -> None:
     """Write all chunks that are not there."""
     spec = store.image(name)
-    for start, stop in chunk_boxes(spec.shape, spec.chunks):
+    for start, stop in chunk_boxes(spec.shape, spec.unit):
         if not store.is_written(name, start, stop):
             store.write(name, start, values[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))])
 

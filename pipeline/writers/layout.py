@@ -17,7 +17,7 @@ import numpy.typing as npt
 from pipeline.durability import publish_file
 from pipeline.errors import StoreError, WriteError
 from pipeline.images import OME_ORDER, ImageSpec
-from pipeline.pyramid import chunk_boxes
+from pipeline.pyramid import chunk_boxes, slices
 
 Array = npt.NDArray[Any]
 Where = tuple[slice, ...]
@@ -105,11 +105,6 @@ def arranged(values: Sequence[int], dims: str, order: str, missing: int) -> tupl
     (70, 60, 5, 1)
     """
     return tuple(values[dims.index(a)] if a in dims else missing for a in order)
-
-
-def slices(start: Sequence[int], stop: Sequence[int]) -> Where:
-    """A box as an index."""
-    return tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
 
 
 @contextmanager

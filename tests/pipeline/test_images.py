@@ -32,6 +32,9 @@ from tests.outputs import make_spec
         ({"spacing": {"z": 0.0}}, "spacing 0.0 along z"),
         ({"spacing": {"x": float("nan")}}, "spacing nan along x"),
         ({"value_range": (1, 1)}, "(1.0, 1.0)"),
+        ({"shards": (2, 12, 32, 32)}, "shards (2, 12, 32, 32) do not consist of whole chunks (2, 8, 16, 16)"),
+        ({"shards": (2, 8, 16, 8)}, "do not consist of whole chunks"),
+        ({"shards": (8, 16, 16)}, "do not consist of whole chunks"),
     ],
 )
 def test_spec_that_contradicts_itself_is_refused_with_what_was_given(changes: dict[str, Any], words: str) -> None:
@@ -40,6 +43,15 @@ def test_spec_that_contradicts_itself_is_refused_with_what_was_given(changes: di
                      "dtype": "float32", **changes})  # fmt: skip
     assert words in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("shards", "kept"),
+    [((2, 64, 64, 64), (2, 24, 48, 48)), ((2, 8, 16, 16), None), ((2, 8, 32, 16), (2, 8, 32, 16)), (None, None)],
+)
+def test_shards_are_cut_to_the_shape_and_dropped_where_they_hold_one_chunk(shards: Any, kept: Any) -> None:
+    spec = make_spec(shards=shards)
+    assert (spec.shards, spec.unit) == (kept, kept or spec.chunks)
 
 
 def test_chunks_are_cut_to_the_shape() -> None:

@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 
 from pipeline.blocks import Box
+from pipeline.config import settings
 from pipeline.images import ImageSpec
 from pipeline.region import parse_region
 from pipeline.result_images import corners, final_axes, is_written, place, specify
 from pipeline.run import Request, make_plan
 from pipeline.volume import open_raw
 from tests.outputs import begin, make_spec, make_values
-from tests.runs import make_request
+from tests.runs import make_request, run_quietly
 
 
 def specify_request(request: Request) -> tuple[ImageSpec, ...]:
@@ -96,3 +98,35 @@ def test_a_block_is_written_once_every_image_has_it(tmp_path: Path) -> None:
         start, stop = corners(spec, block, region)
         store.write(spec.name, start, make_values(spec)[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))])
     assert is_written(store, block, region)
+
+
+def test_many_chunks_are_packed_into_a_shard_a_block(
+    golden_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VOXELFOREST_CHUNK_VOXELS", "512")
+    monkeypatch.setenv("VOXELFOREST_BLOCK_VOXELS", "8192")
+    monkeypatch.setenv("VOXELFOREST_SHARD_ABOVE", "10")
+    settings.cache_clear()
+    try:
+        request = make_request(golden_dir, tmp_path / "packed.zarr", outputs=("probabilities", "segmentation"))
+        plan = make_plan(request)
+        packed = specify_request(request)
+        old = specify(plan, request.volume, request.project.stages[-1], "0.4")
+        run_quietly(request)
+        monkeypatch.setenv("VOXELFOREST_SHARD_ABOVE", "100000")
+        settings.cache_clear()
+        run_quietly(replace(request, path=tmp_path / "plain.zarr"))
+    finally:
+        settings.cache_clear()
+    assert plan.block != plan.chunk
+    assert [spec.shards for spec in old] == [None, None]
+    for spec in packed:
+        assert spec.shards is not None
+        assert all(s - c < b <= s for s, c, b in zip(spec.shards[-3:], plan.chunk[1:], plan.block[1:], strict=True))
+        arrays = [
+            zarr.open_array(tmp_path / name, path=f"{spec.name}/0", mode="r") for name in ("packed.zarr", "plain.zarr")
+        ]
+        assert [array.shards for array in arrays] == [spec.shards, None]
+        assert np.array_equal(np.asarray(arrays[0][...]), np.asarray(arrays[1][...]))
+        files = list((tmp_path / "packed.zarr" / spec.name / "0" / "c").rglob("*"))
+        assert sum(file.is_file() for file in files) == plan.n_tasks
