@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,6 +25,7 @@ from pipeline.cluster import LOCAL_NAMES, check_scheduler, connect, count_thread
 from pipeline.collision import refuse_collision
 from pipeline.config import settings
 from pipeline.errors import CancelledError, PipelineError
+from pipeline.intention import describe_work, warn_of_little_space
 from pipeline.memory import total_peak_bytes
 from pipeline.metadata import OmeVersion
 from pipeline.output import Mode, exists, locate
@@ -34,10 +34,9 @@ from pipeline.prediction import Task, make_task, predict_block, run_digest
 from pipeline.progress import Progress
 from pipeline.project import Project
 from pipeline.result_images import final_axes, is_written, place, specify
-from pipeline.store import LevelBlock, Store, create, estimate_bytes
+from pipeline.store import LevelBlock, Store, create
 from pipeline.summary import Summary
 from pipeline.volume import Volume
-from pipeline.volume_description import readable_bytes
 from pipeline.window import run_windowed
 
 Item = TypeVar("Item")
@@ -171,8 +170,9 @@ def _compute(request: Request, plan: Plan, store: Store, begun_before: bool, pro
         done = [begun_before and is_written(store, block, plan.region) for block in plan.blocks()]
         todo = [not is_done for is_done in done]
         voxels = sum(block.size for block in compress(plan.blocks(), todo))
-        progress.note(_intention(plan, store, sum(done), count_threads(client)))
-        _warn_of_little_space(store, progress)
+        progress.note(describe_work(plan, store, sum(done), count_threads(client)))
+        if warning := warn_of_little_space(store):
+            progress.note(warning)
         with progress.stage("predict", blocks=sum(todo), voxels=voxels) as stage:
             _run_tasks(
                 client,
@@ -267,33 +267,6 @@ def _predict_and_write(task: Task, store: Store, region: Box, block: Box) -> Non
 
 def _build_level_block(store: Store, image: str, block: LevelBlock) -> None:
     store.build_level_block(image, block.level, block.start, block.stop)
-
-
-def _intention(plan: Plan, store: Store, done: int, threads: int) -> str:
-    """What will be done, in a line."""
-    names = ", ".join(spec.name for spec in store.images)
-    shape = "x".join(map(str, plan.block[1:]))
-    begun = f" ({done:,} are done)" if done else ""
-    memory, disk = readable_bytes(plan.task_bytes), readable_bytes(_output_bytes(store))
-    return (
-        f"{names} of {plan.region.size:,} voxels: blocks of {shape}, {plan.n_tasks:,} in all{begun}, "
-        f"on {threads} threads with {memory} each; at most {disk} into {store.path}"
-    )
-
-
-def _warn_of_little_space(store: Store, progress: Progress) -> None:
-    free, needed = shutil.disk_usage(store.path.parent).free, _output_bytes(store)
-    if free < needed:
-        progress.note(
-            f"the disk of {store.path} has {readable_bytes(free)} free; the output takes {readable_bytes(needed)} "
-            "unless it compresses well"
-        )
-
-
-def _output_bytes(store: Store) -> int:
-    """Before compression; a single file and what it is made from exist at once for a while."""
-    single = store.output.single
-    return estimate_bytes(store.images, pyramid=not single) * (2 if single else 1)
 
 
 def _how_to_go_on(request: Request, store: Store) -> str:
