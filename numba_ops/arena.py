@@ -46,9 +46,9 @@ def arena_size(n: int) -> int:
 def borrow(n: int) -> Iterator[Arena]:
     """An arena of `n` float32; its memory is the next one's in this thread, so nothing of it may be used afterwards."""
     kept: list[Float] = _kept.__dict__.setdefault("memory", [])
-    memory = kept.pop() if kept else allocate(0)
-    if len(memory) < n + MARGIN:
-        memory = allocate(n)
+    if kept and len(kept[-1]) < n + MARGIN:
+        kept.clear()  # gone before the larger one is made
+    memory = kept.pop() if kept else allocate(n)
     try:
         yield Arena(memory)
     finally:

@@ -62,21 +62,22 @@ def task_bytes(
     """
     held = _voxels(block, sum_halos(stacks), image) * itemsize * n_channels
     peak = 2 * held  # in the file's order of axes, then in ours
+    scratch = _scratch(stacks[-1], block[1:], image)
     for i, (stage, stack) in enumerate(zip(stages[:-1], stacks[:-1], strict=True)):
         region = _grow(block, sum_halos(stacks[i + 1 :]), image)
         voxels = math.prod(region)
         n_channels += len(stage.class_names)
         extended = voxels * itemsize * n_channels
         converting = extended + voxels * (2 * FLOAT + itemsize)  # class by class
-        evaluated = _classes_bytes(stage, voxels)
-        peak = max(peak, held + evaluated + max(_scratch(stack, region, image), converting))
+        peak = max(peak, held + _classes_bytes(stage, voxels) + converting)
+        scratch = max(scratch, _scratch(stack, region, image))
         held += extended
     voxels = math.prod(block)
     if any(result.name == "features" for result in results):
         held += FLOAT * voxels * stacks[-1].n_columns
     held += _classes_bytes(stages[-1], voxels)
     deriving = sum(_derived_bytes(result, len(stages[-1].class_names), voxels) for result in results)
-    return max(peak, held + max(_scratch(stacks[-1], block[1:], image), deriving)) + ALLOWANCE
+    return max(peak, held + deriving) + scratch + ALLOWANCE  # scratch stays with the thread from tile to tile
 
 
 def _classes_bytes(stage: Stage, voxels: int) -> int:

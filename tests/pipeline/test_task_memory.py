@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -33,12 +34,13 @@ def volume_and_project(
 
 
 def peak_bytes(volume: Volume, project: Project, plan: Plan, block: Box) -> int:
-    """What one task allocates at most, the volume in memory apart."""
+    """What one task allocates at most, the volume in memory apart, in a thread that has no scratch yet."""
     task = make_task(volume, project, plan)
     predict_block(task, Box.whole((1, min(8, block.shape[1]), 16, 16)))  # compiled, imported
     tracemalloc.start()
     try:
-        predict_block(task, block)
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(predict_block, task, block).result()
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
