@@ -21,7 +21,7 @@ CASES = ("small-3d", "mid-3d", "full-3d", "plane-25", "plane-33", "channels-75")
 TINY = ("small-3d", "channels-75")
 SHAPES = {"full": (128, 2048), "quick": (64, 768), "tiny": (40, 64)}
 PAIRS = {"full": 7, "quick": 3, "tiny": 1}
-BUDGET = {"full": 60.0, "quick": 12.0, "tiny": 0.0}
+BUDGET = {"full": 40.0, "quick": 12.0, "tiny": 0.0}
 
 
 def measure(size: str) -> Mapping[str, Any]:

@@ -21,7 +21,7 @@ from pipeline.volume import open_raw
 CASES = (Case("small-3d", "shallow"), Case("mid-3d", "ordinary"))
 SHAPES = {"full": (256, 256, 256), "quick": (128, 128, 128), "tiny": (40, 40, 40)}
 PAIRS = {"full": 5, "quick": 2, "tiny": 1}
-BUDGET = {"full": 60.0, "quick": 10.0, "tiny": 0.0}
+BUDGET = {"full": 45.0, "quick": 10.0, "tiny": 0.0}
 PATIENCE = 120.0  # seconds that one process waits for the other before it gives up
 
 _barrier: Any = None

@@ -31,7 +31,7 @@ SLICES = {"full": ((90, 64, 64), 512), "quick": ((90, 64, 64), 256), "tiny": ((4
 BLOCK = {"full": 64, "quick": 64, "tiny": 16}
 VIGRA_BLOCKS = {"full": 4, "quick": 1, "tiny": 1}
 PAIRS = {"full": 5, "quick": 2, "tiny": 1}
-BUDGET = {"full": 75.0, "quick": 12.0, "tiny": 0.0}
+BUDGET = {"full": 60.0, "quick": 12.0, "tiny": 0.0}
 
 
 def measure(size: str) -> Mapping[str, Any]:

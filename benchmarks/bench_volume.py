@@ -34,7 +34,7 @@ EDGES_3D = {"full": (256, 160), "quick": (128, 80), "tiny": (40, 32)}
 EDGES_2D = {"full": (4096, 2048), "quick": (1024, 512), "tiny": (96, 64)}
 EMPTY_EDGE = {"full": 512, "quick": 192, "tiny": 48}
 PAIRS = {"full": 3, "quick": 1, "tiny": 1}
-BUDGET = {"full": 70.0, "quick": 5.0, "tiny": 0.0}
+BUDGET = {"full": 50.0, "quick": 5.0, "tiny": 0.0}
 
 
 def measure(size: str) -> Mapping[str, Any]:

@@ -150,7 +150,7 @@ def main(question: str, measure: Callable[[str], Mapping[str, Any]]) -> None:
     parser.add_argument("--size", choices=SIZES, default="full")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     chosen = parser.parse_args()
-    started = time.perf_counter()
+    machine, started = describe(), time.perf_counter()
     found = measure(chosen.size)
     about = {"question": question, "size": chosen.size, "seconds_taken": time.perf_counter() - started}
-    save(chosen.out / f"{question}.json", {**about, "machine": describe(), **found})
+    save(chosen.out / f"{question}.json", {**about, "machine": machine, **found})

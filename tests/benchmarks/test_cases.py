@@ -35,9 +35,8 @@ def test_mirror_images_have_no_seams() -> None:
 
 
 def test_deeper_forests_have_more_nodes() -> None:
-    nodes = [cases.train(Case("small-3d", depth)).forest.n_nodes for depth in cases.DEPTHS]
-    assert nodes == sorted(nodes)
-    assert nodes[-1] > 5 * nodes[0]
+    nodes = [cases.train(Case("small-3d", depth)).forest.n_nodes for depth in ("shallow", "ordinary")]
+    assert nodes[1] > 5 * nodes[0]
 
 
 def test_annotations_are_true_and_leave_a_label_for_each_class() -> None:
