@@ -54,7 +54,7 @@ def write_report(results: Results, docs: Path, texts: Path) -> Path:
         "# Performance\n",
         "Written by `python -m benchmarks.report` from `benchmarks/results/` and `benchmarks/texts.md`.\n",
         words["Start of the page"],
-        "**Machine:** " + tables.tell_machine(results),
+        "**Machine:** " + tables.tell_machine(next(iter(results.values()))),
         "" if sizes == ["full"] else f"Sizes: {', '.join(sizes)}; only those of the size full are to be quoted.\n",
         "## Goals\n",
         tables.tell_goals(list_goals(results)),

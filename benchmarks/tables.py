@@ -29,16 +29,15 @@ def size(shape: Sequence[int]) -> str:
     return "×".join(map(str, kept))
 
 
-def tell_machine(results: Mapping[str, Found]) -> str:
-    """One paragraph on the machine, as the first question found it, and how busy it was at the busiest."""
-    machine = next(iter(results.values()))["machine"]
-    load = max(found["machine"]["load"] for found in results.values())
+def tell_machine(found: Found) -> str:
+    """One paragraph on the machine."""
+    machine = found["machine"]
     caches = ", ".join(f"{level} {amount}" for level, amount in machine["caches"].items())
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
     return (
         f"{machine['processor']} (family/model/stepping {machine['family']}, {machine['vectors']}), "
         f"{machine['cores']} cores, caches of a core {caches}; {machine['memory_gib']:.0f} GiB; {machine['system']}; "
-        f"Python {machine['python']}; {packages}; measured {machine['date']}, load of the system before a question at most {load:.1f}.\n"
+        f"Python {machine['python']}; {packages}; measured {machine['date']}.\n"
     )
 
 
