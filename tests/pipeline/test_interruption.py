@@ -40,12 +40,13 @@ def undisturbed(job: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) 
 
 def stop_after(process: subprocess.Popen[str], event: str, count: int, number: int) -> list[psutil.Process]:
     """Send a signal when an event has been told so often; returns the processes that the command had started."""
-    seen = 0
-    for told in follow(process):
-        seen += told["event"] == event
-        if seen == count:
+    told = []
+    for line in follow(process):
+        told.append(line)
+        if sum(line["event"] == event for line in told) == count:
             break
-    assert seen == count, "the command ended before it could be stopped"
+    else:
+        pytest.fail(f"the command ended with {finish(process).code} before it could be stopped: {told[-1:]}")
     started = descendants(process)
     send(process, number)
     return started
