@@ -14,7 +14,6 @@ import zarr
 from pipeline.errors import MissingExtraError, PipelineError, ReadError, VolumeError
 from pipeline.formats.source import HANDLES, ArraySource, check_sizes, fingerprint_of, native_dtype, one_line, stamp
 from pipeline.formats.zarr_documents import (
-    Folder,
     Node,
     check_codecs,
     describe_axes,
@@ -22,6 +21,7 @@ from pipeline.formats.zarr_documents import (
     join,
     read_node,
 )
+from pipeline.formats.zarr_folder import Folder
 from pipeline.formats.zarr_store import guarded_store, settle
 
 LISTED = 50  # images that an error lists
@@ -95,6 +95,7 @@ def _find(folder: Folder, path: str, level: int) -> tuple[Node, Node | None]:
     """The array that is meant, and the multiscale group that it is a level of."""
     node = read_node(folder, path)
     if node is None:
+        folder.check_bucket()
         raise VolumeError(f"{folder.url}: no Zarr array or group at {path or '/'!r}; it holds {_listing(folder, '')}")
     if not node.is_array and not node.levels:
         found = list(images(folder, path))

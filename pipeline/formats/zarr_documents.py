@@ -5,22 +5,20 @@ Only documents are read here, no chunk, and nothing is opened that lies outside 
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
-
-import fsspec
 
 from pipeline.axes import ORDER
 from pipeline.errors import VolumeError
 from pipeline.formats.source import one_line
+from pipeline.formats.zarr_folder import Folder
 
 DEEPEST = 6  # levels of groups that are searched for arrays
 MOST_NODES = 1000  # nodes that one search opens
-ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError, NotImplementedError)
 LETTER_OF_TYPE = {"channel": "c", "time": "t"}
 
 # What decodes plain numbers. Others are refused: numcodecs has one that unpickles, and plug-ins may do anything.
@@ -68,63 +66,6 @@ class Node:
         return f"{self.path} {kind} {tuple(self.document.get('shape', ()))}"
 
 
-@dataclass(frozen=True)
-class Folder:
-    """Where a hierarchy lies: a local folder, or a prefix of an object store or web server.
-
-    Parameters
-    ----------
-    url : str
-        Local path, or a URL that fsspec knows.
-    """
-
-    url: str
-    local: bool
-    system: Any = field(repr=False)
-    root: str = field(repr=False)
-
-    @classmethod
-    def at(cls, url: str) -> Folder:
-        """The folder at a path or URL; ImportError if its scheme needs a library that is missing."""
-        if "://" not in url:
-            return cls(url, True, fsspec.filesystem("file"), url)
-        system, root = fsspec.core.url_to_fs(url)
-        return cls(url, False, system, root)
-
-    def read(self, key: str) -> bytes | None:
-        """The bytes of a document, None if there is none."""
-        check_contained(self.root, key, self.local)
-        try:
-            data: bytes = self.system.cat_file(f"{self.root}/{key}")
-        except ABSENT:
-            return None
-        return data
-
-    def children(self, path: str) -> list[str]:
-        """Names below `path`, sorted; empty where the store cannot list them."""
-        try:
-            entries = self.system.ls(f"{self.root}/{path}".rstrip("/"), detail=False)
-        except ABSENT:
-            return []
-        return sorted({str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in entries})
-
-
-def check_contained(root: str, key: str, local: bool) -> None:
-    """Refuse a key that leads out of `root`, through ``..`` or, in a local folder, through a link.
-
-    Raises
-    ------
-    VolumeError
-        With code ``unsafe_link``.
-    """
-    outside = ".." in key.split("/") or "\0" in key
-    if local and not outside:
-        base = os.path.realpath(root).rstrip(os.sep) + os.sep
-        outside = not os.path.realpath(os.path.join(root, key)).startswith(base)
-    if outside:
-        raise VolumeError(f"{root}: {key!r} leads out of the folder; links are not followed there", code="unsafe_link")
-
-
 def join(*parts: str) -> str:
     """Parts of a path inside a store, without empty ones."""
     return "/".join(part.strip("/") for part in parts if part.strip("/") not in ("", "."))
@@ -138,19 +79,32 @@ def read_node(folder: Folder, path: str) -> Node | None:
     VolumeError
         If a document is not JSON, or leads out of the folder.
     """
-    text = folder.read(join(path, "zarr.json"))
+    text, refusal = _read_or_refusal(folder, join(path, "zarr.json"))
     if text is not None:
         document = _parse(folder, path, text)
         attributes = document.get("attributes")
         attributes = attributes if isinstance(attributes, dict) else {}
         return Node(path, document.get("node_type") == "array", attributes, document, text)
     for name in (".zarray", ".zgroup"):
-        text = folder.read(join(path, name))
+        text, denied = _read_or_refusal(folder, join(path, name))
+        refusal = refusal or denied
         if text is not None:
-            more = folder.read(join(path, ".zattrs")) or b"{}"
+            more = _read_or_refusal(folder, join(path, ".zattrs"))[0] or b"{}"
             document = _parse(folder, path, text)
             return Node(path, name == ".zarray", _parse(folder, path, more), document, text + more)
+    if refusal is not None:
+        raise refusal
     return None
+
+
+def _read_or_refusal(folder: Folder, key: str) -> tuple[bytes | None, VolumeError | None]:
+    """A document, or why it is denied: buckets that may not be listed deny what is not there."""
+    try:
+        return folder.read(key), None
+    except VolumeError as error:
+        if error.code != "denied":
+            raise
+        return None, error
 
 
 def images(folder: Folder, path: str) -> Iterator[Node]:
@@ -171,8 +125,26 @@ def _walk(folder: Folder, path: str, depth: int, budget: list[int]) -> Iterator[
     elif node.levels:
         yield node
     elif depth:
-        for name in folder.children(path):
+        for name in _series(folder, node) or folder.children(path):
             yield from _walk(folder, join(path, name), depth - 1, budget)
+
+
+def _series(folder: Folder, node: Node) -> list[str]:
+    """Names of the images that a group says to hold, in its order: what bioformats2raw writes; empty if it is none.
+
+    A web server lists nothing, so the group's word is needed there.
+    """
+    ome = node.attributes.get("ome")
+    if "bioformats2raw.layout" not in {**node.attributes, **(ome if isinstance(ome, dict) else {})}:
+        return []
+    about = read_node(folder, join(node.path, "OME"))
+    attributes = about.attributes if about is not None else {}
+    ome = attributes.get("ome")
+    listed = (ome if isinstance(ome, dict) else attributes).get("series")
+    if isinstance(listed, list):
+        return [str(name) for name in listed[:MOST_NODES]]
+    numbers = itertools.takewhile(lambda n: read_node(folder, join(node.path, n)), map(str, range(MOST_NODES)))
+    return list(numbers)
 
 
 def check_codecs(document: dict[str, Any], url: str) -> None:

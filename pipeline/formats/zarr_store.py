@@ -12,7 +12,8 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.core.sync import sync
 
 from pipeline.errors import ReadError
-from pipeline.formats.zarr_documents import check_contained
+from pipeline.formats.retry import retry_async
+from pipeline.formats.zarr_folder import check_contained
 
 DOCUMENTS = ("zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata")
 SETTLE_SECONDS = 10.0
@@ -45,7 +46,8 @@ class GuardedStore(zarr.storage.WrapperStore[Store]):
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         check_contained(self._root, key, local="://" not in self._root)
-        data = await super().get(key, prototype, byte_range)
+        store = self._store
+        data = await retry_async(lambda: store.get(key, prototype, byte_range))
         if self._blosc and data is not None and byte_range is None and not key.endswith(DOCUMENTS):
             self._check_frame(key, data)
         return data

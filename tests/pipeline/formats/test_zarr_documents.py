@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from pipeline.errors import VolumeError
 from pipeline.formats import open_source
-from pipeline.formats.zarr_documents import Folder, Node, check_codecs, describe_axes, join, read_node
+from pipeline.formats.zarr_documents import Node, check_codecs, describe_axes, join, read_node
+from pipeline.formats.zarr_folder import Folder
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),

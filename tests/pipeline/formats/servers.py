@@ -1,0 +1,96 @@
+"""Servers for the tests of remote volumes, on this machine alone: files over HTTP, and S3."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+
+class FaultyHandler(SimpleHTTPRequestHandler):
+    """Gives out the files of a folder; every `every`-th request fails with `status`, and listings are denied."""
+
+    def __init__(self, *args: Any, every: int, status: int, seen: Counter[str], **options: Any) -> None:
+        self._every, self._status, self._seen = every, status, seen
+        super().__init__(*args, **options)
+
+    def do_GET(self) -> None:
+        self._seen["all"] += 1
+        if self._every and self._seen["all"] % self._every == 0:
+            self._seen["failed"] += 1
+            self.send_error(self._status)
+        else:
+            super().do_GET()
+
+    def list_directory(self, path: Any) -> None:
+        self.send_error(404)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@contextmanager
+def http_server(folder: Path, *, every: int = 0, status: int = 503) -> Iterator[tuple[str, Counter[str]]]:
+    """URL of a folder behind a real server, and the counts of its requests."""
+    seen: Counter[str] = Counter()
+    handler = partial(FaultyHandler, directory=str(folder), every=every, status=status, seen=seen)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", seen
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class Faults:
+    """WSGI middleware: every `every`-th request for a chunk fails with 503; keys with `denied` in them with 403."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self.every = 0
+        self.seen: Counter[str] = Counter()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Any:
+        self.seen["all"] += 1
+        status = ""
+        if self.every and self.seen["all"] % self.every == 0:
+            self.seen["failed"] += 1
+            status = "503 Slow Down"
+        elif "denied" in environ["PATH_INFO"] and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+            status = "403 Forbidden"
+        if not status:
+            return self._app(environ, start_response)
+        code = "AccessDenied" if status.startswith("403") else "ServiceUnavailable"
+        body = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
+        start_response(status, [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
+        return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
+
+
+@contextmanager
+def s3_server() -> Iterator[tuple[str, Faults]]:
+    """URL of moto's S3 on this machine, and the faults to inject."""
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+    from werkzeug.serving import WSGIRequestHandler, make_server
+
+    class Quiet(WSGIRequestHandler):
+        def log_request(self, *args: Any) -> None:
+            pass
+
+    faults = Faults(DomainDispatcherApplication(create_backend_app))
+    server = make_server("127.0.0.1", 0, faults, threaded=True, request_handler=Quiet)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", faults
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
