@@ -9,23 +9,18 @@ from __future__ import annotations
 import atexit
 import functools
 import importlib.metadata
-import json
 import os
 import signal
 import sys
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from pipeline import comparison_command, console
+from pipeline import comparison_command, console, prediction_command
 from pipeline.errors import PipelineError
-from pipeline.formats import FORMATS
-
-if TYPE_CHECKING:
-    from pipeline.volume import Volume
+from pipeline.options import AsJson, Axes, Dataset, Level, open_named
 
 # Any error in what was typed. Typer brings a copy of click and exports just this subclass of the subclass of it.
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
@@ -38,28 +33,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable: JSON on stdout, progress as JSON lines.")]
-Dataset = Annotated[str | None, typer.Option(help="Array inside the file, where there are several.")]
-Axes = Annotated[str | None, typer.Option(help="Axes of the file in its order, such as zyx or yxc.")]
-Level = Annotated[int, typer.Option(min=0, help="Level of a multiscale volume, 0 the finest.")]
-ProjectPath = Annotated[str, typer.Argument(metavar="PROJECT", help="ilastik project (.ilp).")]
-Raw = Annotated[str, typer.Argument(help=f"Volume: {', '.join(suffix for row in FORMATS for suffix in row.suffixes)}.")]
-Out = Annotated[
-    str, typer.Argument(metavar="OUT", help="Output: .zarr (OME-Zarr), .h5 (as ilastik exports), .npy, .tif, .png.")
-]
-Roi = Annotated[str | None, typer.Option(help="Part of the volume, as z=0:64,y=0:512,x=0:512.")]
-StageNumber = Annotated[int | None, typer.Option(help="Stage of an Autocontext project; the last by default.")]
-Outputs = Annotated[
-    list[str] | None,
-    typer.Option(help="probabilities, segmentation, uncertainty or features; repeat it for several in one pass."),
-]
-Dtype = Annotated[str, typer.Option(help="float32, uint8 or uint16; integers hold 0..1 as 0..max.")]
-Version = Annotated[str, typer.Option(help="OME-Zarr version, 0.5 or 0.4.")]
-Scheduler = Annotated[str, typer.Option(help="threads, local (processes) or tcp://host:port.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Threads or processes; the cores by default.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -96,60 +69,13 @@ def info(
 
     trained = open_project(project) if project else None
     tell = functools.partial(console.show_note, as_json=as_json)
-    volume = _open_volume(path, dataset, axes, level, trained.axes if trained else None, tell)
+    project_axes = trained.axes if trained else None
+    volume = open_named(path, tell, dataset=dataset, axes=axes, level=level, project_axes=project_axes)
     sections, document = volume_description.describe(volume, trained)
     console.show(sections, document, as_json)
 
 
-@app.command()
-def predict(
-    project: ProjectPath,
-    raw: Raw,
-    out: Out,
-    dataset: Dataset = None,
-    axes: Axes = None,
-    level: Level = 0,
-    roi: Roi = None,
-    stage: StageNumber = None,
-    output: Outputs = None,
-    dtype: Dtype = "float32",
-    ome_version: Version = "0.5",
-    scheduler: Scheduler = "threads",
-    workers: Workers = None,
-    resume: Resume = False,
-    overwrite: Overwrite = False,
-    as_json: AsJson = False,
-) -> None:
-    """Predict a volume into a file."""
-    from pipeline import display, summary
-    from pipeline.project import open_project
-    from pipeline.region import parse_region
-
-    if resume and overwrite:
-        raise typer.BadParameter("--resume and --overwrite exclude each other")
-    trained = open_project(project)
-    with display.report(as_json) as progress:
-        volume = _open_volume(raw, dataset, axes, level, trained.axes, progress.note)
-        region = parse_region(roi, volume.whole, volume.dims) if roi is not None else None
-        from pipeline.run import Request, run
-
-        request = Request(
-            trained,
-            volume,
-            out,
-            outputs=tuple(output or ["probabilities"]),
-            dtype=dtype,
-            stage=stage,
-            region=region,
-            ome_version=ome_version,  # type: ignore[arg-type]
-            mode="resume" if resume else "overwrite" if overwrite else "new",
-            scheduler=scheduler,
-            workers=workers,
-        )
-        done = run(request, progress)
-    typer.echo(json.dumps(summary.to_dict(done)) if as_json else "\n".join(summary.describe(done)))
-
-
+app.command()(prediction_command.predict)
 app.command()(comparison_command.compare)
 
 
@@ -174,25 +100,6 @@ def doctor(as_json: AsJson = False) -> None:
 
     sections, document = diagnosis.diagnose()
     console.show(sections, document, as_json)
-
-
-def _open_volume(
-    path: str,
-    dataset: str | None,
-    axes: str | None,
-    level: int,
-    project_axes: str | None,
-    tell: Callable[[str], None],
-) -> Volume:
-    """Open a volume and say which axes it was given, and why."""
-    from pipeline.axes import AxesGuessedWarning
-    from pipeline.volume import open_raw
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", AxesGuessedWarning)  # said in the line below
-        volume = open_raw(path, dataset=dataset, axes=axes, level=level, project_axes=project_axes)
-    tell(f"{volume.url}: {volume.axes_reason}")
-    return volume
 
 
 @functools.cache

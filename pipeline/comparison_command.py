@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from pipeline import console
-
-if TYPE_CHECKING:
-    from pipeline.progress import Progress
-    from pipeline.volume import Volume
+from pipeline.options import AsJson, open_named
 
 OUTSIDE = 1  # exit code
 
@@ -41,7 +37,7 @@ def compare(
     dataset_theirs: Dataset = None,
     axes_ours: Axes = None,
     axes_theirs: Axes = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable: JSON on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """How far two results are apart; leaves with 1 if further than the tolerance, with 2 if they cannot be compared."""
     from pipeline import comparison, comparison_report, display
@@ -50,22 +46,11 @@ def compare(
     if picture is not None:
         comparison_report.check_picture(picture, overwrite, (ours, theirs))
     with display.report(as_json) as progress:
-        first = _open(ours, dataset_ours, axes_ours, progress)
-        second = _open(theirs, dataset_theirs, axes_theirs, progress)
+        first = open_named(ours, progress.note, dataset=dataset_ours, axes=axes_ours)
+        second = open_named(theirs, progress.note, dataset=dataset_theirs, axes=axes_theirs)
         found = comparison.compare(first, second, allowed, progress, scaled=scale)
     if picture is not None:
         comparison_report.draw(found, picture)
     console.show(comparison_report.describe(found), comparison_report.to_dict(found), as_json)
     if not found.within:
         raise typer.Exit(OUTSIDE)
-
-
-def _open(path: str, dataset: str | None, axes: str | None, progress: Progress) -> Volume:
-    from pipeline.axes import AxesGuessedWarning
-    from pipeline.volume import open_raw
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", AxesGuessedWarning)  # said in the line below
-        volume = open_raw(path, dataset=dataset, axes=axes)
-    progress.note(f"{volume.url}: {volume.axes_reason}")
-    return volume

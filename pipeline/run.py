@@ -26,11 +26,12 @@ from pipeline.collision import refuse_collision
 from pipeline.config import settings
 from pipeline.errors import CancelledError, PipelineError
 from pipeline.intention import describe_work, warn_of_little_space
+from pipeline.mask import masked_digest, predict_inside
 from pipeline.memory import total_peak_bytes
 from pipeline.metadata import OmeVersion
 from pipeline.output import Mode, exists, locate
 from pipeline.plan import Plan
-from pipeline.prediction import Task, make_task, predict_block, run_digest
+from pipeline.prediction import Task, make_task, run_digest
 from pipeline.progress import Progress
 from pipeline.project import Project
 from pipeline.result_images import final_axes, is_written, place, specify
@@ -60,6 +61,10 @@ class Request:
         Stage of an Autocontext project; the last by default.
     region : Box, optional
         Part of the volume; all of it by default.
+    mask : Volume, optional
+        One channel of the volume's shape; results are 0 where it is.
+    compress : bool
+        Whether an HDF5 output is compressed.
     ome_version : {"0.5", "0.4"}
     mode : {"new", "overwrite", "resume"}
         What may exist already.
@@ -76,6 +81,8 @@ class Request:
     dtype: str = "float32"
     stage: int | None = None
     region: Box | None = None
+    mask: Volume | None = None
+    compress: bool = False
     ome_version: OmeVersion = "0.5"
     mode: Mode = "new"
     scheduler: str = "threads"
@@ -120,7 +127,7 @@ def run(request: Request, progress: Progress) -> Summary:
     plan = make_plan(request)
     check_scheduler(request.scheduler)
     output = locate(request.path)
-    refuse_collision(output, (request.volume.url, request.project.path))
+    refuse_collision(output, (request.volume.url, request.project.path, *([request.mask.url] if request.mask else [])))
     begun_before = request.mode == "resume" and exists(output.partial)
     store = _create(request, plan)
     blocks, peak = 0, total_peak_bytes()
@@ -149,15 +156,17 @@ def _create(request: Request, plan: Plan) -> Store:
         "project_digest": project.digest,
         "stage": len(plan.stacks),
         "region": str(plan.region),
+        **({"mask": request.mask.url, "mask_digest": request.mask.digest} if request.mask else {}),
     }
     return create(
         request.path,
         specify(plan, volume, project.stages[len(plan.stacks) - 1], request.ome_version),
         version=request.ome_version,
         provenance=provenance,
-        digest=run_digest(volume.digest, project, plan),
+        digest=masked_digest(run_digest(volume.digest, project, plan), request.mask),
         mode=request.mode,
         final_axes=final_axes(volume),
+        compress=request.compress,
     )
 
 
@@ -179,7 +188,7 @@ def _compute(request: Request, plan: Plan, store: Store, begun_before: bool, pro
                 _predict_and_write,
                 compress(plan.blocks(), todo),
                 f"predict-{key}",
-                (make_task(request.volume, request.project, plan), store, plan.region),
+                (make_task(request.volume, request.project, plan), store, plan.region, request.mask),
                 lambda block: stage.advance(block.size),
             )
         _build_levels(client, store, key, progress)
@@ -257,9 +266,9 @@ def _run_tasks(
     )
 
 
-def _predict_and_write(task: Task, store: Store, region: Box, block: Box) -> None:
+def _predict_and_write(task: Task, store: Store, region: Box, mask: Volume | None, block: Box) -> None:
     """The block task of a run."""
-    results = predict_block(task, block)
+    results = predict_inside(task, mask, block)
     for spec in store.images:
         start, values = place(spec, results[spec.name], block, region)
         store.write(spec.name, start, values)
