@@ -22,6 +22,7 @@ from pipeline.results import Result, choose_results
 from pipeline.task_memory import sum_halos, task_bytes
 
 MIB = 2**20
+SHARES = 8  # blocks that a small volume is cut into at least, where chunks allow: so few threads end together
 CHUNK_BYTES = 64 * MIB  # of the widest result: 64^3 voxels of 64 float32 channels; features can have hundreds
 
 
@@ -196,6 +197,7 @@ def choose_chunk(shape: Sequence[int], voxels: int) -> Index:
 
 def _choose_block(shape: Index, chunk: Index, halo_z: int, cost: Callable[[Index], int], limits: Settings) -> Index:
     """Grow whole chunks, first along z until the halo's planes count little, then in the plane."""
+    most = min(limits.block_voxels, max(math.prod(shape) // SHARES, 1))
     if cost(chunk) > limits.task_memory:
         raise PlanError(
             f"a block of one chunk, {'x'.join(map(str, chunk[1:]))} voxels, needs {cost(chunk) / MIB:.0f} MiB, but "
@@ -212,7 +214,7 @@ def _choose_block(shape: Index, chunk: Index, halo_z: int, cost: Callable[[Index
                 candidate
                 for axis in order
                 if (candidate := _double(block, axis, shape)) != block
-                and math.prod(candidate) <= limits.block_voxels
+                and math.prod(candidate) <= most
                 and cost(candidate) <= limits.task_memory
             ),
             None,
