@@ -88,6 +88,8 @@ class Bar:
         if isinstance(event, Note):
             self._rich.console.print(describe(event), markup=False, highlight=False)
         elif isinstance(event, StageStarted):
+            if event.name in self._tasks:  # of the volume before, where there are many
+                self._rich.remove_task(self._tasks[event.name])
             self._tasks[event.name] = self._rich.add_task(event.name, total=event.blocks, pace="")
         elif isinstance(event, BlockDone):
             self._rich.update(self._tasks[event.name], completed=event.blocks_done, pace=describe_pace(event))

@@ -39,7 +39,8 @@ def check(picture: Picture) -> None:
     if picture.length("c") not in COLOUR_TYPES:
         raise StoreError(f"PNG holds 1 to 4 channels, the result has {picture.length('c')}; write .tif or .zarr")
     if spec.dtype not in DTYPES:
-        raise StoreError(f"PNG holds {' or '.join(DTYPES)}, not {spec.dtype}; add --dtype uint8, or write .tif")
+        advice = "write .tif" if spec.name == "features" else "add --dtype uint8, or write .tif"
+        raise StoreError(f"PNG holds {' or '.join(DTYPES)}, not {spec.dtype}; {advice}")
     if max(picture.length("y"), picture.length("x")) > LARGEST:
         raise StoreError(f"PNG holds at most {LARGEST} x {LARGEST} pixels; write .zarr")
 

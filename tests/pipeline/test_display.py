@@ -69,6 +69,15 @@ def test_bar_shows_blocks_and_notes_as_they_are(capsys: pytest.CaptureFixture[st
     assert "20/20" in shown.err
 
 
+def test_bar_of_the_volume_before_makes_room(capsys: pytest.CaptureFixture[str]) -> None:
+    with Bar() as bar:
+        for event in (*EVENTS, StageStarted("predict", 7, 0)):
+            bar(event)
+    last = capsys.readouterr().err.rpartition("half [way]")[2]
+    assert "0/7" in last
+    assert "20/20" not in last
+
+
 @pytest.mark.parametrize(("as_json", "first"), [(True, '{"event": "Note"'), (False, "hello")])
 def test_report_goes_to_stderr(capsys: pytest.CaptureFixture[str], as_json: bool, first: str) -> None:
     with report(as_json) as progress:

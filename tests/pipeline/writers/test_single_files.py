@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -172,3 +173,28 @@ def test_disk_that_fills_up_midway_is_a_sentence_and_the_run_can_go_on(tmp_path:
     assert [path.name for path in tmp_path.iterdir()] == ["out.partial.zarr"]
     assert subprocess.run(command, **options).returncode == 0
     assert read_record(tmp_path / name)["complete"] is True  # type: ignore[index]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pass_that_is_killed_is_made_again(tmp_path: Path, name: str) -> None:
+    program = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom pipeline.writers.layout import Picture\n"
+        "from tests.outputs import begin, make_spec, make_values, write_all\n"
+        "spec = make_spec((64, 64), 'yx', dtype='uint16')\n"
+        "read, reads = Picture.read, []\n"
+        "def die_midway(*arguments):\n"
+        "    reads.append(0)\n"
+        "    if len(reads) == 3: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return read(*arguments)\n"
+        "Picture.read = die_midway\n"
+        "write_all(begin(Path(sys.argv[1]), spec), {'probabilities': make_values(spec)})\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / name)]
+    assert subprocess.run(command, cwd=ROOT, timeout=60, check=False).returncode == -signal.SIGKILL
+    assert not (tmp_path / name).exists()
+    spec = make_spec((64, 64), "yx", dtype="uint16")
+    write_all(begin(tmp_path / name, spec, mode="resume"), {"probabilities": make_values(spec)})
+    assert {path.name for path in tmp_path.iterdir()} - {"out.npy.json"} == {name}
+    record = read_record(tmp_path / name)
+    assert record is not None
+    assert record["complete"] is True
