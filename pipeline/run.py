@@ -32,7 +32,7 @@ from pipeline.metadata import OmeVersion
 from pipeline.output import Mode, exists, locate
 from pipeline.plan import Plan
 from pipeline.prediction import Task, make_task, run_digest
-from pipeline.progress import Progress
+from pipeline.progress import Progress, Stage
 from pipeline.project import Project
 from pipeline.result_images import final_axes, is_written, place, specify
 from pipeline.store import LevelBlock, Store, create
@@ -211,20 +211,25 @@ def _connected(request: Request, store: Store, begun_before: bool) -> Iterator[C
 def _compile_kernels(progress: Progress) -> None:
     """Compile what is not on disk yet; in a thread, since Ctrl-C in the midst of LLVM leaves it broken."""
     errors: list[Exception] = []
+    with contextlib.ExitStack() as begun:
+        stages: list[Stage] = []
 
-    def tell(_: str, i: int, n: int) -> None:
-        if i == 1:
-            progress.note(f"compiling {n} kernels, once on this machine; it takes about half a minute")
+        def tell(_: str, i: int, n: int) -> None:
+            if i == 1:
+                progress.note("compiling kernels, once on this machine; it takes about half a minute")
+                stages.append(begun.enter_context(progress.stage("compile", blocks=n, voxels=0)))
+            else:
+                stages[0].advance()
 
-    def compile_all() -> None:
-        try:
-            warm_up(tell)
-        except Exception as error:
-            errors.append(error)
+        def compile_all() -> None:
+            try:
+                warm_up(tell)
+            except Exception as error:
+                errors.append(error)
 
-    thread = threading.Thread(target=compile_all, daemon=True)
-    thread.start()
-    thread.join()
+        thread = threading.Thread(target=compile_all, daemon=True)
+        thread.start()
+        thread.join()
     if errors:
         raise errors[0]
 
