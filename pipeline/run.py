@@ -52,7 +52,7 @@ class Request:
     project : Project
     volume : Volume
     path : path
-        The output: .zarr, .h5 or .npy.
+        The output: .zarr, or a file of `pipeline.writers`.
     outputs : tuple of str
         Any of `pipeline.plan.OUTPUTS`; several need .zarr.
     dtype : {"float32", "uint8", "uint16"}

@@ -12,6 +12,7 @@ from PIL import Image
 
 from pipeline.errors import StoreError
 from pipeline.images import ImageSpec
+from pipeline.volume import open_raw
 from pipeline.writers import tiff
 from pipeline.writers.layout import Picture
 from tests.outputs import begin, make_spec, make_values, write_all
@@ -149,3 +150,17 @@ def test_type_that_no_tiff_reader_knows_is_refused_before_work(tmp_path: Path) -
     with pytest.raises(StoreError, match=r"not uint64; write .zarr or .h5"):
         begin(tmp_path / "out.tif", specify("zyx", dtype="uint64", reduce="stride"))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("dims", DIMS)
+@pytest.mark.parametrize("dtype", ["uint16", "uint32"])
+def test_our_own_reader_takes_axes_values_and_calibration(tmp_path: Path, dims: str, dtype: str) -> None:
+    spacing = {"t": 30.0, "z": 0.5, "y": 0.12, "x": 0.125}
+    units = {"t": "second", **dict.fromkeys("zyx", "micrometer")}
+    spec = specify(dims, dtype=dtype, spacing=spacing, units=units)
+    values = make_file(tmp_path, spec)
+    volume = open_raw(tmp_path / "out.tif")
+    assert volume.dims == dims
+    assert volume.spacing == pytest.approx({a: v for a, v in spacing.items() if a in dims})
+    assert volume.units == {a: v for a, v in units.items() if a in dims}
+    assert np.array_equal(volume[...], values)
