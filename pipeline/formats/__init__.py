@@ -16,7 +16,9 @@ VENDOR_SUFFIXES = (
     *(".mrxs", ".dv", ".stk", ".zvi", ".ndpi", ".vms", ".qptiff", ".ics", ".ids"),
 )
 REMOTE_SCHEMES = ("s3", "gs", "gcs", "az", "abfs", "http", "https", "memory")
+FORMATS_EXTRA = "'voxelforest[formats]'"  # tensorstore, which is large and needed for these alone
 ZARR_DOCUMENTS = ("zarr.json", ".zarray", ".zgroup")
+PRECOMPUTED_DOCUMENT = "info"
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ FORMATS = (
     Format("HDF5", (".h5", ".hdf5", ".hdf"), "pipeline.formats.hdf5", "h5py", options=("dataset",)),
     Format("NPY", (".npy",), "pipeline.formats.npy", "numpy"),
     Format("TIFF", (".tif", ".tiff"), "pipeline.formats.tiff", "tifffile", options=("dataset", "level")),
+    Format("N5", (".n5",), "pipeline.formats.n5", FORMATS_EXTRA, folder=True, options=("dataset", "level")),
+    Format("precomputed", (), "pipeline.formats.precomputed", FORMATS_EXTRA, folder=True, options=("level",)),
     Format("slices", (), "pipeline.formats.slices", "tifffile", folder=True),
     Format("image", (".png", ".jpg", ".jpeg"), "pipeline.formats.image", "pillow"),
 )
@@ -92,9 +96,17 @@ def open_source(path: str | os.PathLike[str], dataset: str | None = None, level:
 
 
 def _open_remote(url: str, scheme: str, dataset: str | None, level: int) -> Source:
+    if scheme == "precomputed":
+        if dataset:
+            raise VolumeError(f"{url}: precomputed volumes have no dataset, {dataset!r} was given")
+        return _open(_named("precomputed"), url, level=level)
     if scheme not in REMOTE_SCHEMES:
-        known = ", ".join(sorted(REMOTE_SCHEMES))
-        raise VolumeError(f"{url}: {scheme}:// is not read; known schemes are {known} (for Zarr), and plain paths")
+        known = ", ".join(sorted((*REMOTE_SCHEMES, "precomputed")))
+        raise VolumeError(f"{url}: {scheme}:// is not read; known schemes are {known}, and plain paths")
+    container, mark, inner = url.partition(".n5")
+    if mark and (not inner or inner.startswith("/")):
+        name = "/".join(part for part in (inner.strip("/"), dataset) if part)
+        return _open(_named("N5"), container + mark, dataset=name, level=level)
     return _open(FORMATS[0], url, dataset=dataset or "", level=level)
 
 
@@ -119,6 +131,8 @@ def _locate(path: str) -> tuple[str, str, Format]:
             return part, path.removeprefix(part).strip(os.sep), row
     if any(os.path.isfile(os.path.join(path, name)) for name in ZARR_DOCUMENTS):
         return path, "", FORMATS[0]
+    if os.path.isfile(os.path.join(path, PRECOMPUTED_DOCUMENT)):
+        return path, "", _named("precomputed")
     if _holds_slices(path):
         return path, "", _named("slices")
     raise VolumeError(_why_not(path))
