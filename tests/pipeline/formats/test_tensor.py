@@ -22,13 +22,13 @@ CHUNKS = (5, 6, 7)
 
 
 def write_n5(path: Path, array: Array, chunks: tuple[int, ...] = CHUNKS, **compression: Any) -> None:
-    metadata = {
+    metadata: dict[str, Any] = {
         "dimensions": array.shape[::-1],
         "blockSize": chunks[::-1],
         "dataType": array.dtype.newbyteorder("=").name,
     }
     metadata["compression"] = compression or {"type": "gzip"}
-    spec: dict[str, Any] = {"driver": "n5", "kvstore": {"driver": "file", "path": f"{path}/"}, "metadata": metadata}
+    spec = {"driver": "n5", "kvstore": {"driver": "file", "path": f"{path}/"}, "metadata": metadata}
     tensorstore.open(spec, create=True, delete_existing=True).result().write(array.T).result()
 
 
@@ -36,9 +36,9 @@ def write_precomputed(path: Path, array: Array, offset: tuple[int, ...] = (30, 2
     """`array` is zyx or czyx, `offset` zyx."""
     volume = array[np.newaxis] if array.ndim == 3 else array
     name = volume.dtype.newbyteorder("=").name
-    about = {"data_type": name, "num_channels": len(volume), "type": "image"}
-    size = {"size": volume.shape[:0:-1], "voxel_offset": offset[::-1], "resolution": [4, 4, 40]}
-    defaults = {"chunk_size": CHUNKS[::-1], "encoding": "raw"}
+    about: dict[str, Any] = {"data_type": name, "num_channels": len(volume), "type": "image"}
+    size: dict[str, Any] = {"size": volume.shape[:0:-1], "voxel_offset": offset[::-1], "resolution": [4, 4, 40]}
+    defaults: dict[str, Any] = {"chunk_size": CHUNKS[::-1], "encoding": "raw"}
     spec: dict[str, Any] = {"driver": "neuroglancer_precomputed", "kvstore": {"driver": "file", "path": f"{path}/"}}
     spec |= {"multiscale_metadata": about, "scale_metadata": {**size, **defaults, **scale}}
     tensorstore.open(spec, create=True).result().write(volume.T).result()

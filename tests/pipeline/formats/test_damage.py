@@ -1,0 +1,182 @@
+"""Damaged files of every format: one line, in bounded memory, with nothing read but the file.
+
+``pytest --hypothesis-profile=full`` searches long; the short form is the same on every run.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import psutil
+import pytest
+import tifffile
+import zarr
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from pipeline.errors import VolumeError
+from pipeline.formats import open_source
+from pipeline.formats.source import close_handles
+from tests.pipeline.formats.contract import make_array
+from tests.pipeline.formats.test_slices import write_slices
+from tests.pipeline.formats.test_tensor import write_n5, write_precomputed
+
+ARRAY = make_array((5, 21, 33), "u2")
+MOST_VOXELS = 1 << 22  # of the box that is read from a file that says to be large
+MOST_MEMORY = 300_000_000
+
+
+def _tiff(**options: Any) -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        tifffile.imwrite(folder / "v.tif", ARRAY, **options)
+        return folder / "v.tif"
+
+    return write
+
+
+def _zarr(version: Any) -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        zarr.create_array(folder / "v.zarr", data=ARRAY, chunks=(2, 16, 16), zarr_format=version)
+        return folder / "v.zarr"
+
+    return write
+
+
+def _hdf5(folder: Path) -> Path:
+    with h5py.File(folder / "v.h5", "w") as file:
+        file.create_dataset("raw", data=ARRAY, chunks=(2, 16, 16), compression="gzip")
+    return folder / "v.h5"
+
+
+def _npy(folder: Path) -> Path:
+    np.save(folder / "v.npy", ARRAY)
+    return folder / "v.npy"
+
+
+def _png(folder: Path) -> Path:
+    Image.fromarray(ARRAY[0]).save(folder / "v.png")
+    return folder / "v.png"
+
+
+def _jpeg(folder: Path) -> Path:
+    Image.fromarray(ARRAY[0].astype("u1")).save(folder / "v.jpg")
+    return folder / "v.jpg"
+
+
+def _n5(folder: Path) -> Path:
+    write_n5(folder / "v.n5", ARRAY, (2, 16, 16))
+    return folder / "v.n5"
+
+
+def _precomputed(folder: Path) -> Path:
+    write_precomputed(folder / "v", ARRAY)
+    return folder / "v"
+
+
+def _slices(folder: Path) -> Path:
+    return write_slices(folder / "v", ARRAY)
+
+
+WRITERS: dict[str, Callable[[Path], Path]] = {
+    "tiff": _tiff(),
+    "imagej": _tiff(imagej=True, metadata={"axes": "ZYX"}, byteorder=">"),
+    "ome": _tiff(ome=True, metadata={"axes": "ZYX"}),
+    "tiles": _tiff(tile=(16, 16), compression="zlib", predictor=True),
+    "lzw": _tiff(compression="lzw", rowsperstrip=8, bigtiff=True),
+    "zarr2": _zarr(2),
+    "zarr3": _zarr(3),
+    "hdf5": _hdf5,
+    "npy": _npy,
+    "png": _png,
+    "jpeg": _jpeg,
+    "n5": _n5,
+    "precomputed": _precomputed,
+    "slices": _slices,
+}
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A sound volume of each format."""
+    found = {}
+    for name, write in WRITERS.items():
+        folder = tmp_path_factory.mktemp(name)
+        found[name] = write(folder)
+    return found
+
+
+DAMAGES = st.lists(
+    st.tuples(
+        st.sampled_from(["flip", "number", "cut", "zero", "insert"]),
+        st.floats(0, 1, exclude_max=True),
+        st.one_of(st.sampled_from([0, 1, 0xFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF]), st.integers(0, 2**32 - 1)),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+def damage(path: Path, changes: list[tuple[str, float, int]], head: bool) -> None:
+    """Change bytes of one of the files; `head` keeps to the first part, where the words about the data are."""
+    files = sorted(file for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
+    target = files[int(changes[0][1] * len(files))]
+    data = bytearray(target.read_bytes())
+    for kind, where, value in changes:
+        at = int(where * (min(len(data), 400) if head else len(data)))
+        if kind == "flip" and data:
+            data[at] ^= value % 255 + 1
+        elif kind == "number":
+            data[at : at + 4] = value.to_bytes(4, "little")
+        elif kind == "zero":
+            data[at : at + 8] = bytes(8)
+        elif kind == "insert":
+            data[at:at] = value.to_bytes(4, "big")
+        elif kind == "cut":
+            del data[at:]
+    target.write_bytes(data)
+
+
+def refusal(path: Path) -> str | None:
+    """Read a volume, not all of it if it says to be large; why it is refused, None if it is not."""
+    try:
+        source = open_source(path)
+        stop = list(source.shape)
+        while np.prod(stop, dtype=float) > MOST_VOXELS:
+            stop = [-(-n // 2) for n in stop]
+        source.read([0] * len(stop), stop)
+    except VolumeError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@given(changes=DAMAGES, head=st.booleans())
+def test_damage_is_refused_in_one_line(
+    originals: dict[str, Path], name: str, changes: list[tuple[str, float, int]], head: bool
+) -> None:
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        path = Path(folder) / originals[name].name
+        if originals[name].is_dir():
+            shutil.copytree(originals[name], path)
+        else:
+            shutil.copy(originals[name], path)
+        damage(path, changes, head)
+        before = psutil.Process().memory_info().rss
+        text = refusal(path) or ""
+        assert "\n" not in text
+        assert len(text) < 3000
+        assert psutil.Process().memory_info().rss - before < MOST_MEMORY
+        close_handles()
+
+
+def test_sound_volumes_are_read(originals: dict[str, Path]) -> None:
+    assert [name for name, path in originals.items() if refusal(path)] == []
+    close_handles()
