@@ -28,6 +28,8 @@ ILASTIK = "ilastik"
 THRESHOLDS = (0.015, 0.15)  # ilastik's own tests: at most 0.1 % of the values reach the first, none the second
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
 WORST = 5
+PARTS = 4 * WORST  # blocks of a small volume, unless they had fewer voxels than this:
+SMALLEST_PART = 4096
 _BITS = 42  # of a float64 that bins leave out: what stays of its 52-bit mantissa makes 2^10 bins a power of two
 _SCALABLE = ("uint8", "uint16")
 
@@ -196,11 +198,14 @@ def _largest(dtype: np.dtype[Any]) -> float:
 
 
 def _choose_block(volume: Volume) -> list[int]:
-    """Whole chunks of a volume, as many as are compared at once; a part of one if it is larger."""
+    """Whole chunks of a volume, as many as are compared at once; a part of one if it is larger.
+
+    A small volume is cut, too: each block has its worst place, and those are to be spread over it.
+    """
     stored = dict(zip(volume.dims, volume.chunks, strict=True))
     lengths = volume.whole.shape
     block = [1, *(min(stored.get(axis, 1), n) for axis, n in zip("zyx", lengths[1:], strict=True))]
-    most = max(BLOCK_VALUES // volume.n_channels, 1)
+    most = max(min(BLOCK_VALUES // volume.n_channels, max(volume.whole.size // PARTS, SMALLEST_PART)), 1)
     while math.prod(block) > most:
         longest = block.index(max(block))
         block[longest] = -(-block[longest] // 2)

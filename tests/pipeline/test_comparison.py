@@ -68,6 +68,16 @@ def test_any_two_arrays_give_what_numpy_gives(tmp_path_factory: pytest.TempPathF
     assert bool(found.worst) != bool(same.all())
 
 
+def test_worst_places_are_spread_over_a_small_volume(tmp_path: Path) -> None:
+    ours = make_probabilities(0, (64, 40, 40, 2))
+    theirs = ours.copy()
+    theirs[::31, ::38, ::38, 1] += 1
+    places = [place.index for place in compare_arrays(tmp_path, ours, theirs).worst]
+    assert len(places) == comparison.WORST
+    assert {place[1] for place in places} == {1}
+    assert {n % 31 for _, _, n, _, _ in places} == {n % 38 for _, _, _, *yx in places for n in yx} == {0}
+
+
 @pytest.mark.parametrize(
     ("many", "by", "within"),
     [(0, 0.2, True), (10, 0.015, True), (11, 0.015, False), (9, 0.14, True), (1, 0.15, False), (1000, 0.0149, True)],
