@@ -182,7 +182,8 @@ def _expand(given: str) -> list[str]:
         return [given]
     from pipeline.formats.slices import natural_key
 
-    found = sorted(glob.glob(given), key=natural_key)
+    # What interrupted runs left beside their outputs is no input, though a pattern such as *.zarr matches it.
+    found = sorted((path for path in glob.glob(given) if ".partial." not in path), key=natural_key)
     if not found:
         raise VolumeError(f"{given}: no file matches")
     return found

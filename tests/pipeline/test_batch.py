@@ -76,6 +76,12 @@ def test_files_of_a_pattern_come_in_natural_order(tmp_path: Path) -> None:
     assert [Path(item.raw).name for item in found] == ["z1.png", "z2.png", "z10.png"]
 
 
+def test_what_an_interrupted_run_left_matches_no_pattern(tmp_path: Path) -> None:
+    for name in ("a.zarr", "a_probabilities.partial.zarr"):
+        (tmp_path / name).mkdir()
+    assert [Path(item.raw).name for item in arrange([f"{tmp_path}/*.zarr"], "out/", PROBABILITIES)] == ["a.zarr"]
+
+
 def test_file_whose_name_looks_like_a_pattern_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "a[1].png").touch()
     assert arrange([f"{tmp_path}/a[1].png"], "out/", PROBABILITIES)[0].raw == f"{tmp_path}/a[1].png"
