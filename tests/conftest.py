@@ -17,9 +17,9 @@ ROOT = Path(__file__).parents[1]
 
 # "ci" is short and the same on every run; "full" searches: pytest --hypothesis-profile=full
 # A busy machine is no failure: neither an example's time nor that of drawing it counts.
-patient = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
-hypothesis.settings.register_profile("ci", max_examples=25, derandomize=True, **patient)
-hypothesis.settings.register_profile("full", max_examples=500, **patient)
+patient = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("ci", patient, max_examples=25, derandomize=True)
+hypothesis.settings.register_profile("full", patient, max_examples=500)
 hypothesis.settings.load_profile("ci")
 
 
