@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.comparison import Comparison, Place, named_lengths
+from pipeline.comparison import THRESHOLDS, Comparison, Place, named_lengths
 from pipeline.description import Section
 from pipeline.durability import write_errors, write_file
 from pipeline.errors import StoreError
@@ -29,7 +29,7 @@ def describe(comparison: Comparison) -> tuple[Section, ...]:
         ("largest difference", f"{comparison.maximum:.6g}"),
         ("mean difference", f"{comparison.mean:.6g}"),
         *((f"{q:.1%} differ by at most", f"{value:.4g}") for q, value in comparison.quantiles.items()),
-        *((f"differ by {t:g} or more", _share(n, comparison.values)) for t, n in comparison.reached.items()),
+        *((f"differ by {_limit(comparison, t)}", _share(n, comparison.values)) for t, n in comparison.reached.items()),
     ]
     if comparison.agreeing is not None:
         rows.append(("same largest channel", _share(comparison.agreeing, comparison.voxels)))
@@ -53,7 +53,7 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
         "max": _finite(comparison.maximum),
         "mean": _finite(comparison.mean),
         "quantiles": {f"{q:g}": _finite(value) for q, value in comparison.quantiles.items()},
-        "reached": {f"{t:g}": n for t, n in comparison.reached.items()},
+        "differ_by": {_limit(comparison, t): n for t, n in comparison.reached.items()},
         "argmax_agreement": None if comparison.agreeing is None else comparison.agreeing / comparison.voxels,
         "worst": [
             {
@@ -174,6 +174,11 @@ def _side(volume: Volume, divisor: float) -> str:
 def _side_document(volume: Volume, divisor: float) -> dict[str, Any]:
     shape = dict(zip(volume.dims, volume.shape, strict=True))
     return {"url": volume.url, "shape": shape, "dtype": str(volume.dtype), "divided_by": divisor}
+
+
+def _limit(comparison: Comparison, threshold: float) -> str:
+    """A threshold in words; that of a number is the next float above it."""
+    return f"{threshold:g} or more" if threshold in THRESHOLDS else f"more than {comparison.tolerance.name}"
 
 
 def _share(number: int, of: int) -> str:

@@ -73,7 +73,7 @@ def test_our_answer_is_within_ilastiks_tolerance_of_its_own(
     assert done.code == 0
     code, found = compare(capsys, out, ilastik_dir / stored)
     assert (code, found["within"]) == (0, True)
-    assert found["reached"] == {"0.015": 0, "0.15": 0}
+    assert found["differ_by"] == {"0.015 or more": 0, "0.15 or more": 0}
 
 
 def test_outside_the_tolerance_is_one_with_the_worst_place(
@@ -84,6 +84,12 @@ def test_outside_the_tolerance_is_one_with_the_worst_place(
     assert found["max"] == pytest.approx(0.5)
     assert found["worst"][0]["at"] == {"c": 1, "z": 2, "y": 3, "x": 4}
     assert found["values"] == 6000
+
+
+def test_tolerance_in_numbers_is_said_in_numbers(sides: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    code, found = compare(capsys, *sides, "--tolerance", "0.2")
+    assert (code, found["tolerance"]) == (1, "0.2")
+    assert found["differ_by"] == {"0.015 or more": 1, "0.15 or more": 1, "more than 0.2": 1}
 
 
 def test_tables_say_the_same(sides: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
