@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from pipeline.errors import MissingExtraError, VolumeError
-from pipeline.formats.source import Source
+from pipeline.errors import MissingExtraError, PipelineError, VolumeError
+from pipeline.formats.source import Source, one_line
 
 VENDOR_SUFFIXES = (
     *(".czi", ".lif", ".nd2", ".ims", ".oib", ".oif", ".lsm", ".vsi", ".svs", ".scn"),
@@ -117,8 +117,12 @@ def _open(row: Format, path: str, **options: Any) -> Source:
         raise MissingExtraError(f"{path}: reading {row.name} needs {row.extra}: pip install {row.extra}") from error
     try:
         source: Source = module.open_source(path, **options)
+    except (PipelineError, MemoryError):
+        raise
     except OSError as error:
-        raise VolumeError(f"{path}: cannot be opened: {error.strerror or error}") from error
+        raise VolumeError(f"{path}: cannot be opened: {error.strerror or one_line(error)}") from error
+    except Exception as error:  # parsers of damaged files raise whatever a wrong byte runs into
+        raise VolumeError(f"{path}: not a readable {row.name} file: {one_line(error)}") from error
     return source
 
 

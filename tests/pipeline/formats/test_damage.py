@@ -18,7 +18,7 @@ import psutil
 import pytest
 import tifffile
 import zarr
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -159,6 +159,7 @@ def refusal(path: Path) -> str | None:
 
 @pytest.mark.parametrize("name", WRITERS)
 @given(changes=DAMAGES, head=st.booleans())
+@example(changes=[("insert", 0.01953125, 1024)], head=True)  # an .npy header that ends inside brackets
 def test_damage_is_refused_in_one_line(
     originals: dict[str, Path], name: str, changes: list[tuple[str, float, int]], head: bool
 ) -> None:

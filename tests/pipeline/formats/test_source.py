@@ -66,7 +66,7 @@ from pipeline.formats.source import HandleCache
 cache = HandleCache(lambda: 2)
 cache.get("a", lambda: "parent's")
 child = os.fork()
-print(cache.get("a", lambda: "child's"), flush=True)
+os.write(1, (cache.get("a", lambda: "child's") + "\\n").encode())
 if child:
     os.waitpid(child, 0)
 """
