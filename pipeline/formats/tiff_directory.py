@@ -25,6 +25,7 @@ MOST_TAGS = 4096  # of one directory; files of microscopes have some dozens
 TYPE_CODES = {1: "u1", 2: "S1", 3: "u2", 4: "u4", 5: "u4", 6: "i1", 7: "u1", 8: "i2", 9: "i4", 10: "i4"}
 TYPE_CODES |= {11: "f4", 12: "f8", 13: "u4", 16: "u8", 17: "i8", 18: "u8"}
 RATIONALS = (5, 10)
+TYPE_SIZES = {kind: np.dtype(code).itemsize * (2 if kind in RATIONALS else 1) for kind, code in TYPE_CODES.items()}
 
 WIDTH, LENGTH, BITS, COMPRESSION, DESCRIPTION = 256, 257, 258, 259, 270
 SUBFILE, SAMPLES, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, PLANAR = 254, 277, 282, 283, 296, 284
@@ -46,7 +47,7 @@ class Entry:
     @property
     def nbytes(self) -> int:
         """Length of the values."""
-        return self.count * np.dtype(TYPE_CODES[self.kind]).itemsize * (2 if self.kind in RATIONALS else 1)
+        return self.count * TYPE_SIZES[self.kind]
 
 
 @dataclass(frozen=True)
@@ -177,11 +178,11 @@ class TiffDirectories:
         return entry.value if isinstance(entry.value, bytes) else self.read(entry.value, entry.nbytes)
 
     def _entry(self, tag: int, kind: int, count: int, value: bytes) -> Entry:
-        inline = Entry(kind, count, value)
-        if inline.nbytes <= len(value):
-            return Entry(kind, count, value[: inline.nbytes])
+        nbytes = count * TYPE_SIZES[kind]
+        if nbytes <= len(value):
+            return Entry(kind, count, value[:nbytes])
         place = self._integer(value)
-        if place + inline.nbytes > self.size:
+        if place + nbytes > self.size:
             raise VolumeError(f"{self.path}: tag {tag} reaches beyond the end of the file, which is damaged or cut off")
         return Entry(kind, count, place)
 
