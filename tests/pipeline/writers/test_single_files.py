@@ -198,3 +198,16 @@ def test_pass_that_is_killed_is_made_again(tmp_path: Path, name: str) -> None:
     record = read_record(tmp_path / name)
     assert record is not None
     assert record["complete"] is True
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_record_of_a_damaged_file_is_one_or_none(tmp_path: Path, name: str) -> None:
+    spec = make_spec((12, 11), "yx", dtype="uint8")
+    whole = write_all(begin(tmp_path / name, spec), {"probabilities": make_values(spec)}).read_bytes()
+    rng = np.random.default_rng(0)
+    for number in range(150):
+        damaged = bytearray(whole[: rng.integers(len(whole)) if number % 3 == 0 else None])
+        for at in rng.integers(min(len(damaged), 400), size=4) if damaged else ():
+            damaged[at] = rng.integers(256)
+        (tmp_path / name).write_bytes(damaged)
+        assert isinstance(read_record(tmp_path / name), dict | None)
