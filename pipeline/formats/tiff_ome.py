@@ -99,8 +99,9 @@ def _check_one_file(root: ElementTree.Element, path: str) -> None:
     if _children(root, "BinaryOnly"):
         raise VolumeError(f"{path}: its OME-XML is in another file; convert with bioformats2raw and open the .zarr")
     names = {uuid.text for uuid in root.iter() if uuid.tag.endswith("}UUID") or uuid.tag == "UUID"}
-    if len(names | ({root.get("UUID")} - {None})) > 1 and len(names) > 1:
-        raise VolumeError(f"{path}: its planes are spread over {len(names)} files; convert with bioformats2raw")
+    own = root.get("UUID")
+    if len(names) > 1 or (own is not None and names - {own}):
+        raise VolumeError(f"{path}: its planes are spread over {len(names | {own})} files; convert with bioformats2raw")
 
 
 def _distances(pixels: ElementTree.Element) -> tuple[dict[str, float], dict[str, str]]:

@@ -178,15 +178,21 @@ def test_levels(tmp_path: Path, place: str) -> None:
         open_source(path, level=2)
 
 
-def test_planes_spread_over_files_are_refused_and_no_other_file_is_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("uuids", "refused"), [("own", False), ("other", True), ("several", True)])
+def test_planes_in_other_files_are_refused(tmp_path: Path, uuids: str, refused: bool) -> None:
     tifffile.imwrite(tmp_path / "v.ome.tif", ARRAY, ome=True, metadata={"axes": "ZYX"})
     text = str(tifffile.tiffcomment(tmp_path / "v.ome.tif"))
-    block = '<TiffData IFD="0" FirstZ="{0}"><UUID FileName="../{0}.tif">u{0}</UUID></TiffData>'
-    blocks = "".join(block.format(n) for n in range(5))
+    own = text.split('UUID="')[1].split('"')[0]
+    names = [{"own": own, "other": "u", "several": f"u{n}"}[uuids] for n in range(len(ARRAY))]
+    block = '<TiffData IFD="{0}" FirstZ="{0}"><UUID FileName="../{0}.tif">{1}</UUID></TiffData>'
+    blocks = "".join(block.format(n, name) for n, name in enumerate(names))
     text = f"{text.split('<TiffData')[0]}{blocks}</Pixels></Image></OME>"
     tifffile.imwrite(tmp_path / "v.tif", ARRAY, metadata=None, description=text)
-    with pytest.raises(VolumeError, match="spread over 5 files; convert with bioformats2raw"):
-        open_source(tmp_path / "v.tif")
+    if refused:
+        with pytest.raises(VolumeError, match=r"spread over . files; convert with bioformats2raw"):
+            open_source(tmp_path / "v.tif")
+    else:  # renamed since it was written
+        np.testing.assert_array_equal(read_whole(open_source(tmp_path / "v.tif")), ARRAY)
 
 
 def test_missing_planes_are_refused(tmp_path: Path) -> None:
