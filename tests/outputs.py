@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.images import ImageSpec
-from pipeline.pyramid import chunk_boxes
+from pipeline.pyramid import chunk_boxes, levels, shrink
 from pipeline.store import Store, create
 
 
@@ -57,3 +57,20 @@ def write_all(store: Store, values: dict[str, NDArray[Any]]) -> Path:
 def contents(folder: Path) -> dict[str, bytes]:
     """All files below a folder."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def read_with_tensorstore(path: Path, version: str) -> NDArray[Any]:
+    """An array of zarr v3 (OME-Zarr 0.5) or v2 (0.4), by way of another implementation than zarr's own."""
+    import tensorstore
+
+    driver = {"0.5": "zarr3", "0.4": "zarr"}[version]
+    spec = {"driver": driver, "kvstore": {"driver": "file", "path": f"{path}/"}}
+    return np.asarray(tensorstore.open(spec, read=True).result().read().result())
+
+
+def whole_levels(spec: ImageSpec, values: NDArray[Any]) -> list[NDArray[Any]]:
+    """All levels of an image from whole arrays."""
+    made = [values]
+    for level in levels(spec)[:-1]:
+        made.append(shrink(made[-1], spec.dims, level.last, spec.reduce))
+    return made
