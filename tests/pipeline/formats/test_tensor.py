@@ -14,7 +14,7 @@ import tensorstore
 
 from pipeline.errors import VolumeError
 from pipeline.formats import open_source
-from tests.pipeline.formats.contract import Array, ChunkedContract, make_array, read_whole
+from tests.pipeline.formats.contract import Array, VolumeContract, make_array, read_whole
 from tests.pipeline.formats.servers import http_server
 
 ARRAY = make_array((6, 7, 8), "u2")
@@ -44,7 +44,7 @@ def write_precomputed(path: Path, array: Array, offset: tuple[int, ...] = (30, 2
     tensorstore.open(spec, create=True).result().write(volume.T).result()
 
 
-class TestN5(ChunkedContract):
+class TestN5(VolumeContract):
     dtypes: tuple[str, ...] = ("u1", "i1", "<u2", "<i4", "<u8", "<f4", "<f8")
 
     def write(self, path: Path, array: Array) -> Path:
@@ -56,9 +56,6 @@ class TestN5(ChunkedContract):
 
     def document(self, path: Path) -> Path:
         return path / "raw" / "attributes.json"
-
-    def write_sparse(self, path: Path) -> tuple[Path, Array]:
-        pytest.skip("N5 and precomputed have no fill value: missing chunks hold zeros, tested below")
 
 
 @pytest.mark.parametrize("kind", ["gzip", "bzip2", "xz", "raw", "blosc"])
