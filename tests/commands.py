@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -52,8 +53,14 @@ def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
         text=True,
         env={**os.environ, **SMALL_BLOCKS},
         start_new_session=True,
+        preexec_fn=_heed_interrupts,
         **options,
     )
+
+
+def _heed_interrupts() -> None:
+    """A shell starts what it runs in the background with Ctrl-C ignored, and that would be inherited."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def finish(process: subprocess.Popen[str]) -> Outcome:

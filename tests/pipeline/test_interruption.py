@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -133,11 +134,13 @@ def test_interruption_while_workers_start_is_one_line(job: tuple[str, str], tmp_
 
 
 def test_interruption_before_the_run_is_one_line(job: tuple[str, str], tmp_path: Path) -> None:
-    process = start("predict", *job, tmp_path / "out.zarr", "--scheduler", "tcp://192.0.2.1:1")
-    assert process.stderr is not None
-    process.stderr.readline()  # the axes: from here on it waits for the scheduler
-    send(process, signal.SIGINT)
-    outcome = finish(process)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the connection and never says a word
+        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        process = start("predict", *job, tmp_path / "out.zarr", "--scheduler", address)
+        assert process.stderr is not None
+        process.stderr.readline()  # the axes: from here on it waits for the scheduler
+        send(process, signal.SIGINT)
+        outcome = finish(process)
     assert outcome.code == 130
     assert len(outcome.err) == 1
     assert outcome.err[0].startswith("voxelforest: ")
