@@ -64,7 +64,7 @@ def write_report(results: Results, docs: Path, texts: Path) -> Path:
         if question in results:
             picture = f"![{title}](images/{pictures[name]})\n" if name in pictures else ""
             parts += [f"## {title}\n", words[title], picture, tell(results[question])]
-    parts += [f"## {title}\n\n{words[title]}" for title in ("What is not faster", "Method")]
+    parts += [f"## {title}\n\n{words[title]}" for title in ("Goals not met", "What is not faster", "Method")]
     page = docs / "performance.md"
     page.write_text("\n".join(part for part in parts if part), encoding="utf-8")
     return page
