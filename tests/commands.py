@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,8 +44,14 @@ def run_here(capsys: pytest.CaptureFixture[str], *arguments: object) -> Outcome:
     return Outcome(code, shown.out.splitlines(), shown.err.splitlines())
 
 
-def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
-    """Start the command in a session of its own, blocks being small."""
+def start(*arguments: object, prepare: Callable[[], None] | None = None) -> subprocess.Popen[str]:
+    """Start the command in a session of its own, blocks being small; `prepare` is called in the new process first."""
+
+    def ready() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell starts what it runs in the background with it ignored
+        if prepare is not None:
+            prepare()
+
     return subprocess.Popen(
         [COMMAND, *map(str, arguments)],
         stdout=subprocess.PIPE,
@@ -53,14 +59,8 @@ def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
         text=True,
         env={**os.environ, **SMALL_BLOCKS},
         start_new_session=True,
-        preexec_fn=_heed_interrupts,
-        **options,
+        preexec_fn=ready,
     )
-
-
-def _heed_interrupts() -> None:
-    """A shell starts what it runs in the background with Ctrl-C ignored, and that would be inherited."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def finish(process: subprocess.Popen[str]) -> Outcome:

@@ -143,9 +143,7 @@ def test_full_disk_is_one_line_and_what_is_finished_stays(
 ) -> None:
     job = ["predict", files / "pc.ilp", files / "raw.npy", tmp_path / "out.zarr"]
     assert run_here(capsys, *job[:3], tmp_path / "before.zarr").code == 0  # kernels are compiled and kept now
-    outcome = finish(
-        start(*job, "--json", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000)))
-    )
+    outcome = finish(start(*job, "--json", prepare=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))))
     assert outcome.code == 1
     error = json.loads(outcome.err[-1])
     assert "out.partial.zarr: File too large; what is finished is kept, --resume goes on" in error["message"]
