@@ -11,20 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from numba_ops.stack import FEATURES
 from pipeline import samples
 from pipeline.features import DEFAULT_SCALES, FeatureSelection
 from pipeline.ilp_writer import TrainingImage, write_project
 from pipeline.project import Stage
 from pipeline.training import train_stage
 
-FEATURES = (
-    "GaussianSmoothing",
-    "LaplacianOfGaussian",
-    "GaussianGradientMagnitude",
-    "DifferenceOfGaussians",
-    "StructureTensorEigenvalues",
-    "HessianOfGaussianEigenvalues",
-)
 TRAINING_SHAPE = (40, 160, 160)
 # Strokes of a person's pen, and how many classes are told apart.
 DEPTHS = {"shallow": (4, 2), "ordinary": (170, 4), "deep": (1600, 4)}
