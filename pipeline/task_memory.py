@@ -17,8 +17,8 @@ from pipeline.project import Stage
 from pipeline.results import Result
 
 # Rows and columns of a tile, the region that one stream of planes covers. Measured on one core, 128^3 voxels and scales
-# up to 5, when all passes took about a third longer than now: 64x64 58, 64x128 55, 128x128 57, 32x64 66 ns a voxel. In a
-# plane nothing is kept but a few rows: larger is better until the slab of features leaves the second-level cache.
+# up to 5, when all passes took about a third longer than now: 64x64 58, 64x128 55, 128x128 57, 32x64 66 ns a voxel.
+# In a plane nothing is kept but a few rows: larger is better until the slab of features leaves the second-level cache.
 TILE_3D = (64, 128)
 TILE_2D = (128, 256)
 THIN = 8  # planes; below, raw data is smoothed in many planes for each that is wanted, and wider tiles share more of it
