@@ -60,6 +60,9 @@ class Settings(BaseSettings):
     ilp_elements: int = _row(
         200_000_000, "elements", "Numbers read from one project file in all; files that declare more are refused.", ge=1
     )
+    training_memory: ByteSize = _row(
+        4096 * MIB, "bytes", "Features of all annotated voxels of one training; more is refused.", shown="4GiB", ge=MIB
+    )
     image_pixels: int = _row(
         1 << 28,
         "pixels",
@@ -72,6 +75,52 @@ class Settings(BaseSettings):
     )
     store_retries: int = _row(
         4, "attempts", "How often a request to a web server or an object store that failed is tried again.", ge=0
+    )
+    cache_bytes: ByteSize = _row(
+        900 * MIB, "bytes", "Computed blocks that a server keeps for the next request.", shown="900MiB", ge=MIB
+    )
+    coarse_tile_voxels: int = _row(
+        1 << 22,
+        "voxels",
+        "Voxels of full resolution that one tile of a coarse level may cost; levels above are predicted from coarse raw "
+        "data, and say that they are approximate.",
+        ge=1,
+    )
+    coarse_raw_voxels: int = _row(
+        1 << 27,
+        "voxels",
+        "Voxels of raw data that one tile of a coarse level may be averaged from; levels above come from the file's own "
+        "pyramid, or are not there.",
+        ge=1,
+    )
+    request_bytes: ByteSize = _row(
+        256 * MIB, "bytes", "Most that one request to a server may ask for, decoded.", shown="256MiB", ge=1
+    )
+    flight_bytes: ByteSize = _row(
+        1 << 30,
+        "bytes",
+        "Answers, and blocks for them, that a server may have in the making; requests beyond are told to come again.",
+        shown="1GiB",
+        ge=MIB,
+    )
+    flight_tasks: int = _row(
+        512, "tasks", "Block tasks that a server may have waiting; requests beyond are told to come again.", ge=1
+    )
+    viewer_tasks: int = _row(
+        8, "tasks", "Block tasks that a request may need to go before bulk requests, as somebody looking does.", ge=1
+    )
+    bulk_requests: int = _row(
+        4, "requests", "Bulk requests that may wait for their turns; more are told to come again.", ge=1
+    )
+    upload_bytes: ByteSize = _row(
+        64 * MIB, "bytes", "Largest project file that a server takes as an upload.", shown="64MiB", ge=1
+    )
+    uploads: int = _row(100, "files", "Uploaded projects that a server keeps; more are refused.", ge=0)
+    label_frame_voxels: int = _row(
+        512**3,
+        "voxels",
+        "Largest frame that a server labels when it is asked for; larger ones need a run of `voxelforest segment`.",
+        ge=1,
     )
     handle_cache: int = _row(32, "files", "Volume files that one process keeps open.", ge=1)
     debug: bool = _row(False, "0 or 1", "Whether the command shows the traceback of an error that should not happen.")

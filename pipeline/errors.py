@@ -10,6 +10,15 @@
     ├── StoreError                2   an output cannot be created as asked
     │   └── WriteError            1   writing failed on the way (disk full, lost access)
     ├── ClusterError              1   a scheduler or its workers cannot be used
+    ├── CatalogueError            2   what is to be served is not described as allowed
+    ├── RequestError              2   a request to served volumes cannot be answered
+    │   ├── UnknownError          2   no volume, layer, project or level of this name
+    │   ├── GoneError             2   there may have been such a layer; it is not served now
+    │   ├── ConflictError         2   something has to be done before this can be answered
+    │   ├── RegionError           2   the region is empty or lies outside
+    │   ├── TooLargeError         2   more was asked for than one request may
+    │   ├── BusyError             1   too much is being done; `retry_after` says when to ask again
+    │   └── AbandonedError        1   nobody waits for the answer any more
     ├── MissingExtraError         2   an optional dependency is not installed
     └── CancelledError            130 somebody interrupted the work
 
@@ -80,6 +89,63 @@ class WriteError(StoreError):
 
 class ClusterError(PipelineError):
     """A scheduler or its workers cannot be used."""
+
+
+class CatalogueError(PipelineError):
+    """The volumes and projects to be served are not described as allowed."""
+
+    exit_code = 2
+
+
+class RequestError(PipelineError):
+    """A request to served volumes cannot be answered."""
+
+    exit_code = 2
+
+
+class UnknownError(RequestError):
+    """There is no volume, layer, project or level of this name; the message lists what there is."""
+
+
+class GoneError(RequestError):
+    """A well-formed digest that is not served now: data, project or settings have changed."""
+
+
+class ConflictError(RequestError):
+    """Something has to be done before this can be answered; the message says what."""
+
+
+class RegionError(RequestError):
+    """The region asked for is empty or reaches out of the data."""
+
+
+class TooLargeError(RequestError):
+    """One request asks for more than one request may; the message says how much that is."""
+
+
+class BusyError(RequestError):
+    """Too much is being done already.
+
+    Parameters
+    ----------
+    message : str
+    code : {"busy", "bulk"}
+        Whether the whole server is at its limit, or only what it sets aside for bulk reads.
+    retry_after : float
+        Seconds after which asking again is worth while.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, code: str | None = "busy", retry_after: float = 1.0) -> None:
+        super().__init__(message, code)
+        self.retry_after = retry_after
+
+
+class AbandonedError(RequestError):
+    """Nobody waits for the answer any more, so the work was given up."""
+
+    exit_code = 1
 
 
 class MissingExtraError(PipelineError):
