@@ -1,0 +1,85 @@
+"""Logs as one JSON object a line on stderr, joined by the id of the request they belong to.
+
+A request brings its id in ``X-Request-Id`` or is given one; the answer carries it. Nothing of a query is logged but
+the names of its parameters, and no header at all: neither a token nor a person's search can get into a log.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import sys
+import time
+import traceback
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Flask, Response, g, request
+
+ACCESS = logging.getLogger("web.access")
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+FIELDS = ("request_id", "method", "path", "parameters", "status", "bytes", "seconds", "client", "route")
+LONGEST_PATH = 500  # characters
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as one line of JSON; the text of an exception is a member, not further lines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        document: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            "process": record.process,
+        }
+        document |= {name: getattr(record, name) for name in FIELDS if getattr(record, name, None) is not None}
+        if record.exc_info and record.exc_info[0] is not None:
+            document["exception"] = "".join(traceback.format_exception(*record.exc_info))
+        return json.dumps(document, default=str)
+
+
+def configure(level: int = logging.INFO) -> None:
+    """Send what the server logs to stderr, one object a line."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    for name in ("web", "gunicorn.error"):
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.propagate = False
+        logger.setLevel(level)
+    # gunicorn tells of each process that it starts and stops; what matters to a person comes from us.
+    logging.getLogger("gunicorn.error").setLevel(logging.WARNING)
+
+
+def register(app: Flask) -> None:
+    """Give each request of an app an id, and log how it was answered."""
+    app.before_request(_begin)
+    app.after_request(_end)
+
+
+def _begin() -> None:
+    g.began = time.perf_counter()
+    given = request.headers.get("X-Request-Id", "")
+    g.request_id = given if REQUEST_ID.fullmatch(given) else os.urandom(8).hex()
+
+
+def _end(response: Response) -> Response:
+    response.headers["X-Request-Id"] = g.request_id
+    if ACCESS.isEnabledFor(logging.INFO):
+        ACCESS.info(
+            "request",
+            extra={
+                "request_id": g.request_id,
+                "method": request.method,
+                "path": request.path[:LONGEST_PATH],
+                "parameters": sorted(request.args)[:20] or None,
+                "status": response.status_code,
+                "bytes": response.calculate_content_length(),
+                "seconds": round(time.perf_counter() - g.began, 6),
+                "client": request.remote_addr,
+            },
+        )
+    return response
