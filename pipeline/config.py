@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from platformdirs import user_data_path
-from pydantic import ByteSize, Field, ValidationError
+from pydantic import ByteSize, Field, SecretStr, ValidationError
 from pydantic.config import JsonDict
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -82,14 +82,14 @@ class Settings(BaseSettings):
     coarse_tile_voxels: int = _row(
         1 << 22,
         "voxels",
-        "Voxels of full resolution that one tile of a coarse level may cost; levels above are predicted from coarse raw "
+        "Voxels of full resolution that a tile of a coarse level may cost; levels above are predicted from coarse raw "
         "data, and say that they are approximate.",
         ge=1,
     )
     coarse_raw_voxels: int = _row(
         1 << 27,
         "voxels",
-        "Voxels of raw data that one tile of a coarse level may be averaged from; levels above come from the file's own "
+        "Voxels of raw data that a tile of a coarse level may be averaged from; levels above come from the file's own "
         "pyramid, or are not there.",
         ge=1,
     )
@@ -121,6 +121,21 @@ class Settings(BaseSettings):
         "voxels",
         "Largest frame that a server labels when it is asked for; larger ones need a run of `voxelforest segment`.",
         ge=1,
+    )
+    head_seconds: float = _row(
+        10.0, "seconds", "How long a client may take to send the head of a request before a server hangs up.", gt=0
+    )
+    exchange_seconds: float = _row(
+        300.0,
+        "seconds",
+        "How long a request may take altogether, its body and the reading of the answer included.",
+        gt=0,
+    )
+    old_block_edge: int = _row(
+        64, "voxels", "Edge of the blocks that the block routes of ilastik-backend's API count by.", ge=1
+    )
+    token: SecretStr | None = _row(
+        None, "text", "What requests to a server have to show; needed on addresses other than loopback.", shown="none"
     )
     handle_cache: int = _row(32, "files", "Volume files that one process keeps open.", ge=1)
     debug: bool = _row(False, "0 or 1", "Whether the command shows the traceback of an error that should not happen.")

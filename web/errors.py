@@ -21,7 +21,7 @@ CLIENT_CLOSED = 499  # nginx's word for a client that has gone; nobody reads thi
 RETRY_SECONDS = 1.0
 
 
-class RequestError(errors.PipelineError):
+class HttpError(errors.RequestError):
     """A request that cannot be answered as it is.
 
     Parameters
@@ -55,6 +55,14 @@ STATUSES: tuple[tuple[type[BaseException], int], ...] = (
     (errors.VolumeError, 500),
     (errors.ProjectError, 400),
     (errors.PlanError, 400),
+    (errors.UnknownError, 404),
+    (errors.GoneError, 410),
+    (errors.ConflictError, 409),
+    (errors.RegionError, 416),
+    (errors.TooLargeError, 413),
+    (errors.BusyError, 503),
+    (errors.AbandonedError, CLIENT_CLOSED),
+    (errors.RequestError, 400),
     (errors.ClusterError, 503),
     (MemoryError, 503),
 )
@@ -68,7 +76,7 @@ def register(app: Flask) -> None:
 
 def status_of(error: BaseException) -> int:
     """The status that an error is answered with; 500 if it should not have happened."""
-    if isinstance(error, RequestError):
+    if isinstance(error, HttpError):
         return error.status
     return next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
 

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 
 from flask import Blueprint, Flask, Response, current_app, redirect, render_template, request
 
-from web.errors import RequestError, problem
+from web.errors import HttpError, problem
 from web.options import LOOPBACK_NAMES, Options, is_loopback
 
 COOKIE = "voxelforest"
@@ -68,11 +68,11 @@ class Guard:
         given = request.headers.get("Host", "")
         name = host_name(given)
         if name is None:
-            raise RequestError("The Host header is missing or malformed.", 400, code="host", given=given[:200])
+            raise HttpError("The Host header is missing or malformed.", 400, code="host", given=given[:200])
         if name in self._names or (self._anywhere and _is_address(name)):
             return
         short = name[:200]
-        raise RequestError(
+        raise HttpError(
             f"This server does not go by the name {short!r}; if it should, start it with --allow-host {short}.",
             403,
             code="host",
@@ -88,7 +88,7 @@ class Guard:
             return
         if origin is None and site in (None, "same-origin", "none"):
             return
-        raise RequestError(
+        raise HttpError(
             "Changes are accepted from this server's own pages and from scripts, not from pages of another origin.",
             403,
             code="origin",
