@@ -21,6 +21,7 @@ from pipeline.features import FeatureSelection
 from pipeline.forest import MAX_LABEL, Forest, Tree, join_trees
 from pipeline.ilp_file import IlpFile
 from pipeline.ilp_forest import MAX_CLASSES, decode_tree
+from pipeline.ilp_thresholding import read_thresholding
 from pipeline.project import DEFAULT_COLORS, WORKFLOW_STAGES, Project, Stage
 
 _CLASSIFIER = re.compile(rb"clazyflow\.classifiers\.(\w+)\n(\w+)\np[0-9]+\n\.")
@@ -56,6 +57,7 @@ def read_project(path: str | os.PathLike[str]) -> Project:
             axes=axes,
             shape=shape,
             stages=tuple(_read_stage(file, f"{k:02d}" if k else "") for k in range(WORKFLOW_STAGES[workflow])),
+            thresholding=read_thresholding(file),
         )
 
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.errors import PlanError
+from pipeline.errors import PlanError, ProjectError
 from pipeline.features import FeatureSelection
 from pipeline.forest import Forest
+from pipeline.thresholding import Thresholding
 
 Color = tuple[int, int, int]
 
@@ -69,6 +70,9 @@ class Project:
         Of that image, None in projects before ilastik 1.3.3.
     stages : tuple of Stage
         One, for Autocontext two.
+    thresholding : Thresholding, ProjectError or None
+        Stored settings for finding objects, or why what is stored cannot be used; decides no prediction, and does not
+        count for equality. See `pipeline.thresholding.project_thresholding`.
 
     Notes
     -----
@@ -81,6 +85,7 @@ class Project:
     axes: str
     shape: tuple[int, ...] | None
     stages: tuple[Stage, ...]
+    thresholding: Thresholding | ProjectError | None = None
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:
