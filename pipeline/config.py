@@ -79,6 +79,13 @@ class Settings(BaseSettings):
     cache_bytes: ByteSize = _row(
         900 * MIB, "bytes", "Computed blocks that a server keeps for the next request.", shown="900MiB", ge=MIB
     )
+    response_cache: ByteSize = _row(
+        128 * MIB,
+        "bytes",
+        "Encoded chunks and tiles that each front end keeps, to give them out again without the app.",
+        shown="128MiB",
+        ge=0,
+    )
     coarse_tile_voxels: int = _row(
         1 << 22,
         "voxels",
