@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import zarr
 from zarr.codecs import ZstdCodec
 
-from pipeline.durability import DurableStore
+from pipeline.encoding import ZSTD_LEVEL
 from pipeline.images import ImageSpec
 from pipeline.pyramid import Level
 
+if TYPE_CHECKING:
+    from pipeline.output import Output
+
 ZarrFormat = Literal[2, 3]
-ZSTD_LEVEL = 1
 DOCUMENTS: dict[ZarrFormat, str] = {2: ".zarray", 3: "zarr.json"}
 
 
-def ensure_array(folder: Path, path: str, spec: ImageSpec, level: Level, zarr_format: ZarrFormat) -> None:
-    """Make the array of one level in a zarr folder, unless its document is there.
+def ensure_array(output: Output, path: str, spec: ImageSpec, level: Level, zarr_format: ZarrFormat) -> None:
+    """Make the array of one level in a partial output, unless its document is there.
 
     Parameters
     ----------
-    folder : Path
-        The zarr folder.
+    output : Output
     path : str
         Name of the array in it; groups on the way are made, too.
     spec, level : ImageSpec, Level
@@ -34,7 +34,7 @@ def ensure_array(folder: Path, path: str, spec: ImageSpec, level: Level, zarr_fo
     zarr_format : {2, 3}
         zarr format; chunk keys are paths in both.
     """
-    if (folder / path / DOCUMENTS[zarr_format]).exists():
+    if output.has(f"{path}/{DOCUMENTS[zarr_format]}"):
         return
     special: dict[str, Any] = {
         "compressors": ZstdCodec(level=ZSTD_LEVEL),
@@ -49,7 +49,7 @@ def ensure_array(folder: Path, path: str, spec: ImageSpec, level: Level, zarr_fo
             "attributes": {"_ARRAY_DIMENSIONS": list(spec.dims)},  # how xarray finds names in zarr v2
         }
     zarr.create_array(
-        DurableStore(folder),
+        output.zarr_store(),
         name=path,
         shape=level.shape,
         chunks=level.chunks,
@@ -61,26 +61,23 @@ def ensure_array(folder: Path, path: str, spec: ImageSpec, level: Level, zarr_fo
 
 
 @lru_cache(maxsize=256)
-def open_array(folder: Path, path: str, zarr_format: ZarrFormat, token: str) -> zarr.Array[Any]:
+def open_array(output: Output, path: str, zarr_format: ZarrFormat, token: str) -> zarr.Array[Any]:
     """Open an array for reading and writing; kept open in this process.
 
     `token` is only part of the key: it keeps an array of an earlier output at this place from being taken.
     """
-    array = zarr.open_array(DurableStore(folder), path=path, mode="r+", zarr_format=zarr_format)
+    array = zarr.open_array(output.zarr_store(), path=path, mode="r+", zarr_format=zarr_format)
     # Chunks of zeros are written like all others: that a file exists is what says that a chunk is done.
     return array.with_config({"write_empty_chunks": True})
 
 
-def missing_chunks(array: zarr.Array[Any], start: Sequence[int], stop: Sequence[int]) -> Iterator[str]:
-    """Keys of the files (shards or chunks) touched by the box ``start .. stop`` that do not exist."""
-    folder = cast(DurableStore, array.store).root / array.path
+def missing_chunks(output: Output, array: zarr.Array[Any], start: Sequence[int], stop: Sequence[int]) -> Iterator[str]:
+    """Keys of the files (shards or chunks) touched by the box ``start .. stop`` of an array that do not exist."""
     unit = array.shards or array.chunks
     first = [a // n for a, n in zip(start, unit, strict=True)]
     counts = [-(-b // n) - a for a, b, n in zip(first, stop, unit, strict=True)]
-    for index in np.ndindex(*counts):
-        key = array.metadata.encode_chunk_key(tuple(a + i for a, i in zip(first, index, strict=True)))
-        if not (folder / key).exists():
-            yield key
+    indices = (tuple(a + i for a, i in zip(first, index, strict=True)) for index in np.ndindex(*counts))
+    return output.missing(array.path, (array.metadata.encode_chunk_key(index) for index in indices))
 
 
 def is_aligned(spec: ImageSpec, start: Sequence[int], stop: Sequence[int]) -> bool:

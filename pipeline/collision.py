@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.durability import ZARR_DOCUMENTS
 from pipeline.errors import StoreError
+from pipeline.local_output import LocalOutput
 from pipeline.output import Output
 
 
@@ -20,13 +21,16 @@ def refuse_collision(output: Output, inputs: Iterable[str]) -> None:
     ----------
     output : Output
     inputs : iterable of str
-        Files, folders, or URLs, which cannot collide; datasets inside a file may follow its name.
+        Files, folders, or URLs; datasets inside a file may follow its name.
 
     Raises
     ------
     StoreError
         Naming both.
     """
+    if not isinstance(output, LocalOutput):
+        _refuse_same_place(str(output.target), [path for path in inputs if "://" in path])
+        return
     roots = [_root(path) for path in inputs if "://" not in path]
     for path in (output.target, output.partial, output.replaced, output.temporary):
         ours = Path(os.path.realpath(path))
@@ -37,6 +41,12 @@ def refuse_collision(output: Output, inputs: Iterable[str]) -> None:
                 raise StoreError(f"{path} lies in the input {root}, which is never written to; choose another OUT")
             if ours in root.parents:
                 raise StoreError(f"{path} contains the input {root} and would replace it; choose another OUT")
+
+
+def _refuse_same_place(ours: str, theirs: Iterable[str]) -> None:
+    for url in theirs:
+        if f"{url}/".startswith(f"{ours}/") or f"{ours}/".startswith(f"{url}/"):
+            raise StoreError(f"{ours} is the input {url}, or one lies in the other; choose another OUT")
 
 
 def _root(path: str) -> Path:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 from pipeline.plan import Plan
 from pipeline.store import Store, estimate_bytes
 from pipeline.volume_description import readable_bytes
@@ -23,8 +21,8 @@ def describe_work(plan: Plan, store: Store, done: int, threads: int) -> str:
 
 def warn_of_little_space(store: Store) -> str | None:
     """A sentence where the disk may not hold the output; how far values can be compressed is not known beforehand."""
-    free, needed = shutil.disk_usage(store.path.parent).free, _output_bytes(store)
-    if free >= needed:
+    free, needed = store.output.free_bytes, _output_bytes(store)
+    if free is None or free >= needed:
         return None
     return (
         f"the disk of {store.path} has {readable_bytes(free)} free; the output takes {readable_bytes(needed)} "

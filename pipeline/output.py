@@ -3,27 +3,31 @@
 For ``out.zarr``, or a single file such as ``out.h5``, the work goes into ``out.partial.zarr`` beside it. Its root
 document holds a record: digest, layout, ``complete: false``. A finished output holds the same record with
 ``complete: true``, in its root document, in an attribute (HDF5), a tag (TIFF), a text (PNG) or ``out.npy.json`` (NPY).
+
+How this is done in a folder is in `pipeline.local_output`, how in a bucket of S3 in `pipeline.bucket_output`.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-from pipeline.durability import ZARR_DOCUMENTS, lock, remove, unlock
-from pipeline.errors import StoreError
+from zarr.abc.store import Store as ZarrStore
+
+from pipeline.errors import MissingExtraError, StoreError
 from pipeline.images import ImageSpec, check_names
-from pipeline.metadata import OWN_KEY, ZARR_FORMATS, OmeVersion
+from pipeline.local_output import LocalOutput
+from pipeline.metadata import ZARR_FORMATS, OmeVersion
 from pipeline.writers import WRITERS, Picture
 
 Mode = Literal["new", "overwrite", "resume"]
 Record = Mapping[str, Any]
 SUFFIXES = (".zarr", *WRITERS)
+BUCKET_SCHEME = "s3://"
 
 _DECIDES_VALUES = ("name", "dims", "shape", "dtype", "reduce")
 
@@ -36,37 +40,38 @@ class State(Enum):
     FINISHED = "finished"
 
 
-@dataclass(frozen=True)
-class Output:
-    """The paths of one output, all in one folder.
+class Output(Protocol):
+    """One output: its target, and the partial output that becomes it. Frozen, hashable, small to pickle.
 
-    Parameters
-    ----------
-    target : Path
-        Where the finished output lies, absolute.
+    Its methods raise OSError where the disk or the bucket does not do what is asked.
     """
 
-    target: Path
-
     @property
-    def partial(self) -> Path:
-        """The zarr folder that the work goes into."""
-        return self.target.with_name(f"{self.target.stem}.partial.zarr")
-
+    def target(self) -> Path | str: ...
     @property
-    def replaced(self) -> Path:
-        """Where the output that is replaced lies for a moment."""
-        return self.target.with_name(f"{self.target.stem}.replaced{self.target.suffix}")
-
+    def partial(self) -> Path | str: ...
     @property
-    def temporary(self) -> Path:
-        """The single file before it gets its name."""
-        return self.target.with_name(f"{self.target.stem}.partial{self.target.suffix}")
-
+    def name(self) -> str: ...
     @property
-    def single(self) -> bool:
-        """Whether the output is one file rather than a zarr folder."""
-        return self.target.suffix in WRITERS
+    def single(self) -> bool: ...
+    @property
+    def free_bytes(self) -> int | None: ...
+    def made_by(self, record: Record) -> Output: ...
+    def exists(self) -> bool: ...
+    def is_begun(self) -> bool: ...
+    def finished_record(self) -> Record | None: ...
+    def partial_record(self) -> Record | None: ...
+    def restore(self) -> None: ...
+    def check_replaceable(self) -> None: ...
+    def discard(self) -> None: ...
+    def drop_empty(self) -> None: ...
+    def claim(self) -> None: ...
+    def release(self) -> None: ...
+    def zarr_store(self) -> ZarrStore: ...
+    def has(self, key: str) -> bool: ...
+    def missing(self, folder: str, keys: Iterable[str]) -> Iterator[str]: ...
+    def publish(self) -> None: ...
+    def __hash__(self) -> int: ...
 
 
 def locate(path: str | os.PathLike[str]) -> Output:
@@ -75,17 +80,35 @@ def locate(path: str | os.PathLike[str]) -> Output:
     Raises
     ------
     StoreError
-        If the suffix is unknown, the path is no local one, or its folder is missing.
+        If the suffix is unknown, the scheme is none that is written to, or its folder is missing.
+    MissingExtraError
+        If what buckets need is not installed.
     """
     text = os.fspath(path)
     if "://" in text:
-        raise StoreError(f"cannot write to {text}: outputs go to local folders")
+        return _locate_bucket(text)
     target = Path(text).absolute()
     if target.suffix not in SUFFIXES:
         raise StoreError(f"{text} ends in {target.suffix or 'nothing'!r}; outputs end in {', '.join(SUFFIXES)}")
     if not target.parent.is_dir():
         raise StoreError(f"the folder of {text} does not exist: {target.parent}")
-    return Output(target)
+    return LocalOutput(target)
+
+
+def _locate_bucket(url: str) -> Output:
+    bucket, _, key = url.removeprefix(BUCKET_SCHEME).rstrip("/").partition("/")
+    suffix = os.path.splitext(key)[1]
+    if not url.startswith(BUCKET_SCHEME):
+        raise StoreError(f"cannot write to {url}: outputs go to local folders and to {BUCKET_SCHEME}BUCKET/NAME.zarr")
+    if suffix in WRITERS:
+        raise StoreError(f"cannot write {suffix} to {BUCKET_SCHEME}: {url}; a bucket takes .zarr, a local folder files")
+    if suffix != ".zarr" or not bucket or ".." in key.split("/"):
+        raise StoreError(f"{url} is not {BUCKET_SCHEME}BUCKET/NAME.zarr")
+    try:
+        from pipeline.bucket_output import BucketOutput
+    except ImportError as error:
+        raise MissingExtraError(f"{url}: needs s3fs: pip install 'voxelforest[cloud]'") from error
+    return BucketOutput(bucket, key)
 
 
 def make_record(
@@ -111,30 +134,20 @@ def make_record(
         raise StoreError("OME-Zarr 0.4 knows no shards; ask for version 0.5")
     if output.single and len(images) > 1:
         names = ", ".join(spec.name for spec in images)
-        raise StoreError(f"{output.target.name} holds one image, {len(images)} were asked for ({names}); use .zarr")
+        raise StoreError(f"{output.name} holds one image, {len(images)} were asked for ({names}); use .zarr")
     kept: dict[str, Any] = {"version": version}
     if output.single:
-        writer = WRITERS[output.target.suffix]
+        writer = WRITERS[os.path.splitext(output.name)[1]]
         kept = {"final_axes": writer.order(final_axes), "compress": compress}
         writer.check(Picture(images[0], kept["final_axes"], {}))
     documents = [spec.document() for spec in images]
-    record = {"digest": digest, "output": output.target.name, "images": documents, "provenance": provenance, **kept}
+    record = {"digest": digest, "output": output.name, "images": documents, "provenance": provenance, **kept}
     return {**json.loads(json.dumps(record)), "complete": False}
 
 
-def read_record(path: Path) -> Record | None:
+def read_record(path: str | os.PathLike[str]) -> Record | None:
     """The record of an output, finished or partial; None if there is none that can be read."""
-    if not path.is_dir():
-        known = path.suffix in WRITERS and path.is_file()
-        return WRITERS[path.suffix].read_record(path) if known else None
-    for name in ("zarr.json", ".zattrs"):
-        try:
-            document = json.loads((path / name).read_text())
-            record = document["attributes"][OWN_KEY] if name == "zarr.json" else document[OWN_KEY]
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-        return record if isinstance(record, dict) else None
-    return None
+    return locate(path).finished_record()
 
 
 def admit(output: Output, record: Record, mode: Mode) -> State:
@@ -156,19 +169,15 @@ def admit(output: Output, record: Record, mode: Mode) -> State:
     StoreError
         If something exists that the mode does not allow, saying what does.
     """
-    _restore(output)
+    output.restore()
     if mode == "resume":
         return _resume(output, record)
     if mode == "overwrite":
-        _clear(output)
+        output.check_replaceable()
+        output.discard()
     else:
         _refuse_existing(output, record)
     return State.BEGIN
-
-
-def exists(path: Path) -> bool:
-    """Whether something has this name, be it a dangling link."""
-    return os.path.lexists(path)
 
 
 def difference(wanted: Record, found: Record | None, layout: bool) -> str | None:
@@ -207,63 +216,31 @@ def _short(value: Any, limit: int = 80) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
-def _restore(output: Output) -> None:
-    """Put back an output that was set aside when a run was killed in the midst of replacing it."""
-    if exists(output.replaced):
-        if exists(output.target):
-            remove(output.replaced)
-        else:
-            output.replaced.rename(output.target)
-
-
 def _refuse_existing(output: Output, record: Record) -> None:
-    if exists(output.target):
+    if output.exists():
         raise StoreError(f"{output.target} exists; choose another OUT, or --overwrite it")
-    if exists(output.partial):
-        differs = difference(record, read_record(output.partial), layout=True)
+    if output.is_begun():
+        differs = difference(record, output.partial_record(), layout=True)
         note = f" (not this one: {differs})" if differs else ""
         ways = "--overwrite starts again" if differs else "--resume goes on with it, --overwrite starts again"
         raise StoreError(f"{output.partial} is left from an unfinished run{note}; {ways}")
 
 
-def _clear(output: Output) -> None:
-    """Remove a partial output to start again, after looking at what would be replaced in the end."""
-    for path in (output.target, output.partial):
-        if exists(path) and not _replaceable(path, folder=path.suffix == ".zarr"):
-            raise StoreError(f"{path} is not an output (a zarr folder or a file), it will not be overwritten")
-    if exists(output.partial):
-        _discard(output.partial)
-
-
-def _discard(partial: Path) -> None:
-    if partial.is_dir() and not partial.is_symlink():
-        lock(partial)
-    try:
-        remove(partial)
-    finally:
-        unlock(partial)
-
-
-def _replaceable(path: Path, folder: bool) -> bool:
-    if not path.is_dir():
-        return path.is_file() or path.is_symlink()
-    return folder and (any((path / name).is_file() for name in ZARR_DOCUMENTS) or not any(path.iterdir()))
-
-
 def _resume(output: Output, record: Record) -> State:
-    done = read_record(output.target) if exists(output.target) else None
-    left = read_record(output.partial) if exists(output.partial) else None
+    taken = output.exists()
+    done = output.finished_record() if taken else None
+    left = output.partial_record()
     if done is not None and done.get("complete") and difference(record, done, layout=False) is None:
         if left is not None and left.get("digest") == record["digest"]:
-            _discard(output.partial)
+            output.discard()
         return State.FINISHED
-    if output.partial.is_dir() and not any(output.partial.iterdir()):
-        output.partial.rmdir()
-    if exists(output.partial):
+    output.drop_empty()
+    begun = output.is_begun()
+    if begun:
         differs = difference(record, left, layout=True)
         if differs:
             raise StoreError(f"cannot go on with {output.partial}: {differs}; run as before, or --overwrite")
-    if exists(output.target) and not (left and left.get("replaces")):
+    if taken and not (left and left.get("replaces")):
         differs = difference(record, done, layout=False) or "it is incomplete"
         raise StoreError(f"{output.target} is another output: {differs}; choose another OUT, or --overwrite it")
-    return State.CONTINUE if exists(output.partial) else State.BEGIN
+    return State.CONTINUE if begun else State.BEGIN

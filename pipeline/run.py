@@ -29,7 +29,7 @@ from pipeline.intention import describe_work, warn_of_little_space
 from pipeline.mask import masked_digest, predict_inside
 from pipeline.memory import total_peak_bytes
 from pipeline.metadata import OmeVersion
-from pipeline.output import Mode, exists, locate
+from pipeline.output import Mode, locate
 from pipeline.plan import Plan
 from pipeline.prediction import Task, make_task, run_digest
 from pipeline.progress import Progress, Stage
@@ -128,7 +128,7 @@ def run(request: Request, progress: Progress) -> Summary:
     check_scheduler(request.scheduler)
     output = locate(request.path)
     refuse_collision(output, (request.volume.url, request.project.path, *([request.mask.url] if request.mask else [])))
-    begun_before = request.mode == "resume" and exists(output.partial)
+    begun_before = request.mode == "resume" and output.is_begun()
     store = _create(request, plan)
     blocks, peak = 0, total_peak_bytes()
     if not store.finished:
@@ -142,7 +142,7 @@ def run(request: Request, progress: Progress) -> Summary:
         finally:
             store.close()
     seconds = time.monotonic() - started
-    return Summary(str(store.path), store.images, plan.region.size, seconds, blocks, peak, store.finished)
+    return Summary(store.path, store.images, plan.region.size, seconds, blocks, peak, store.finished)
 
 
 def _create(request: Request, plan: Plan) -> Store:

@@ -1,4 +1,4 @@
-"""Outputs: created whole, written chunk by chunk from any process, finished by a rename.
+"""Outputs: created whole, written chunk by chunk from any process, finished at once.
 
 A chunk is written durably and counts as done when its file exists, so a run may be killed at any time, go on later,
 and end with the same bytes. Until `Store.finish` has the last word there is only ``OUT.partial.zarr``, whose root
@@ -10,10 +10,9 @@ from __future__ import annotations
 import errno
 import os
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,16 +20,19 @@ import numpy.typing as npt
 import zarr
 
 from pipeline.chunks import ensure_array, is_aligned, missing_chunks, open_array
-from pipeline.durability import DurableStore, lock, remove, sweep, sync_folder, unlock, write_errors
+from pipeline.durability import put_files, remove, write_errors
+from pipeline.encoding import encode_files
 from pipeline.errors import StoreError, WriteError
 from pipeline.images import ImageSpec
+from pipeline.local_output import LocalOutput
 from pipeline.metadata import OWN_KEY, ZARR_FORMATS, OmeVersion, image_attributes
-from pipeline.output import Mode, Output, State, admit, exists, locate, make_record, read_record
-from pipeline.pyramid import Level, LevelBlock, coarsen, estimate_bytes, levels, slices, source_box
+from pipeline.output import Mode, Output, State, admit, locate, make_record
+from pipeline.pyramid import Level, LevelBlock, cascade, coarsen, estimate_bytes, levels, source_box
 from pipeline.writers import WRITERS, Picture
 
 __all__ = ["ImageSpec", "LevelBlock", "Store", "create", "estimate_bytes"]
 
+Part = tuple[int, tuple[int, ...], npt.NDArray[Any]]  # level, first voxel and values of whole files
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
@@ -44,7 +46,7 @@ class Store:
     Parameters
     ----------
     output : Output
-        Its paths.
+        Where it lies.
     images : tuple of ImageSpec
         Its images.
     version : {"0.5", "0.4"}
@@ -65,16 +67,16 @@ class Store:
     token: str
 
     @property
-    def path(self) -> Path:
-        """Where the finished output lies."""
-        return self.output.target
+    def path(self) -> str:
+        """Where the finished output lies: a path, or a URL."""
+        return str(self.output.target)
 
     def image(self, name: str) -> ImageSpec:
         """The specification of an image."""
         for spec in self.images:
             if spec.name == name:
                 return spec
-        raise KeyError(f"{self.path.name} has no image {name!r}, only {[spec.name for spec in self.images]}")
+        raise KeyError(f"{self.output.name} has no image {name!r}, only {[spec.name for spec in self.images]}")
 
     def levels(self, image: str) -> tuple[Level, ...]:
         """Levels that are kept: all in zarr, level 0 alone on the way to a single file."""
@@ -82,10 +84,10 @@ class Store:
 
     def array(self, image: str, level: int = 0) -> zarr.Array[Any]:
         """One level as a zarr array, axes as in the specification; not after `finish`."""
-        return open_array(self.output.partial, self.array_path(image, level), ZARR_FORMATS[self.version], self.token)
+        return open_array(self.output, self.array_path(image, level), ZARR_FORMATS[self.version], self.token)
 
     def write(self, image: str, start: Sequence[int], values: npt.NDArray[Any]) -> None:
-        """Write whole chunks of level 0, or whole shards where there are such.
+        """Write whole chunks of level 0, or whole shards where there are such, and what of the coarser levels they make.
 
         Parameters
         ----------
@@ -109,11 +111,11 @@ class Store:
             raise ValueError(f"image {image} holds {spec.dtype}, not {values.dtype}")
         if not is_aligned(spec, start, stop):
             raise ValueError(f"{tuple(start)} to {stop} cuts files {spec.unit} of image {image} {spec.shape}")
-        self._put(image, 0, start, stop, values)
+        self._put(image, self._cascade(spec, start, values))
 
     def is_written(self, image: str, start: Sequence[int], stop: Sequence[int], level: int = 0) -> bool:
         """Whether all chunks of a level that the box ``start .. stop`` touches have their files."""
-        return next(missing_chunks(self.array(image, level), start, stop), None) is None
+        return next(missing_chunks(self.output, self.array(image, level), start, stop), None) is None
 
     def level_blocks(self, image: str) -> list[list[LevelBlock]]:
         """What to build after level 0: a list for each coarser level, to be done one level after the other."""
@@ -135,9 +137,10 @@ class Store:
         low, high = source_box(before, after, start, stop)
         if not self.is_written(image, low, high, level - 1):
             raise WriteError(f"level {level} of image {image} cannot be built before level {level - 1} is complete")
-        self._put(image, level, start, stop, coarsen(self.array(image, level - 1), spec, before, after, start, stop))
+        made = coarsen(self.array(image, level - 1), spec, before, after, start, stop)
+        self._put(image, [(level, tuple(start), made)])
 
-    def finish(self) -> Path:
+    def finish(self) -> str:
         """Write the documents, make the output visible under its name, and return that.
 
         Raises
@@ -150,23 +153,24 @@ class Store:
         if self.finished:
             return self.path
         self._check_complete()
-        if not self.record.get("replaces") and exists(self.path):
+        if not self.record.get("replaces") and self.output.exists():
             raise StoreError(f"{self.path} has appeared meanwhile; move it away, then --resume")
-        if self.output.single:
-            self._finish_file()
+        if isinstance(self.output, LocalOutput) and self.output.single:
+            self._finish_file(self.output)
         else:
-            self._finish_folder()
+            self._finish_zarr()
         return self.path
 
     def abandon(self) -> None:
         """Give up: remove the partial output. An output that was to be replaced stays."""
-        if not self.finished and self.output.partial.is_dir():
-            remove(self.output.partial)
+        if not self.finished:
+            with write_errors(self.output.partial):
+                self.output.discard()
         self.close()
 
     def close(self) -> None:
         """Leave the partial output to a later run."""
-        unlock(self.output.partial)
+        self.output.release()
 
     @cached_property
     def _levels(self) -> dict[str, tuple[Level, ...]]:
@@ -177,29 +181,40 @@ class Store:
         """Name of the array of one level inside the zarr folder."""
         return str(level) if len(self.images) == 1 else f"{image}/{level}"
 
-    def _put(self, image: str, level: int, start: Sequence[int], stop: Sequence[int], values: npt.NDArray[Any]) -> None:
+    def _cascade(self, spec: ImageSpec, start: Sequence[int], values: npt.NDArray[Any]) -> Iterator[Part]:
+        yield 0, tuple(start), values
+        yield from cascade(spec, self.levels(spec.name), start, values)
+
+    def _put(self, image: str, parts: Iterable[Part]) -> None:
         with write_errors(self.output.partial):
-            self.array(image, level)[slices(start, stop)] = values
+            put_files(self.array(image).store, self._files(image, parts))
+
+    def _files(self, image: str, parts: Iterable[Part]) -> Iterator[tuple[str, bytes]]:
+        for level, start, values in parts:
+            array = self.array(image, level)
+            for index, contents in encode_files(self.levels(image)[level], start, values):
+                yield f"{array.path}/{array.metadata.encode_chunk_key(index)}", contents
 
     def _check_complete(self) -> None:
         for spec in self.images:
             for k, level in enumerate(self.levels(spec.name)):
-                chunks = missing_chunks(self.array(spec.name, k), (0,) * len(level.shape), level.shape)
+                chunks = missing_chunks(self.output, self.array(spec.name, k), (0,) * len(level.shape), level.shape)
                 missing = sum(1 for _ in chunks)
                 if missing:
                     raise WriteError(f"level {k} of image {spec.name} lacks {missing} chunks; --resume goes on")
 
-    def _finish_file(self) -> None:
+    def _finish_file(self, output: LocalOutput) -> None:
         record, array = {**self.record, "complete": True}, self.array(self.images[0].name)
         picture = Picture(self.images[0], record["final_axes"], record, record["compress"])
-        WRITERS[self.path.suffix].write(array, picture, self.output.temporary, self.path)
-        with write_errors(self.output.partial):
-            remove(self.output.partial)
+        WRITERS[output.target.suffix].write(array, picture, output.temporary, output.target)
+        with write_errors(output.partial):
+            remove(output.partial)
         self.close()
 
-    def _finish_folder(self) -> None:
-        with write_errors(self.path):
-            root = zarr.open_group(DurableStore(self.output.partial), mode="r+", zarr_format=ZARR_FORMATS[self.version])
+    def _finish_zarr(self) -> None:
+        with write_errors(self.output.partial):
+            store = self.output.zarr_store()
+            root = zarr.open_group(store, mode="r+", zarr_format=ZARR_FORMATS[self.version])
             record = {**self.record, "complete": True}
             if len(self.images) == 1:
                 root.attrs.update(image_attributes(self.images[0], self.version, record))
@@ -208,16 +223,7 @@ class Store:
                 for spec in self.images:
                     root.require_group(spec.name).attrs.update(image_attributes(spec, self.version, own))
                 root.attrs.update({OWN_KEY: record})
-            self._swap()
-
-    def _swap(self) -> None:
-        if exists(self.path):
-            self.path.rename(self.output.replaced)
-        self.output.partial.rename(self.path)
-        sync_folder(self.path.parent)
-        self.close()
-        if exists(self.output.replaced):
-            remove(self.output.replaced)
+            self.output.publish()
 
 
 def create(
@@ -236,7 +242,8 @@ def create(
     Parameters
     ----------
     path : path
-        Where the finished output is to lie: a local ``.zarr``, or a file of `pipeline.writers`, which holds one image.
+        Where the finished output is to lie: a ``.zarr``, local or ``s3://``, or a file of `pipeline.writers`, which
+        holds one image.
     images : sequence of ImageSpec
         One image becomes the root group of a zarr, several a group each.
     version : {"0.5", "0.4"}
@@ -268,30 +275,26 @@ def create(
     record = make_record(output, images, version, provenance, digest, final_axes, compress)
     try:
         state = admit(output, record, mode)
-        if mode == "overwrite" and exists(output.target):
+        if mode == "overwrite" and output.exists():
             record["replaces"] = True
         if state is State.CONTINUE:
-            record = {**(read_record(output.partial) or record), **({"compress": compress} if output.single else {})}
-        store = Store(output, tuple(images), version, record, state is State.FINISHED, uuid.uuid4().hex)
-        if state is not State.FINISHED:
-            _prepare(store, state)
+            record = {**(output.partial_record() or record), **({"compress": compress} if output.single else {})}
+        done = state is State.FINISHED
+        store = Store(output.made_by(record), tuple(images), version, record, done, uuid.uuid4().hex)
+        if not done:
+            _prepare(store)
     except OSError as error:
         kind = WriteError if error.errno in _DISK_ERRORS else StoreError
         raise kind(f"cannot create {output.partial}: {error.strerror or error}") from error
     return store
 
 
-def _prepare(store: Store, state: State) -> None:
-    """Make the folder, its documents and arrays, as far as they are not there."""
-    folder = store.output.partial
-    if state is State.BEGIN:
-        folder.mkdir()
-    lock(folder)
-    sweep(folder)
-    zarr_format = ZARR_FORMATS[store.version]
-    if read_record(folder) is None:
-        zarr.create_group(DurableStore(folder), zarr_format=zarr_format, attributes={OWN_KEY: store.record})
-        sync_folder(folder.parent)
+def _prepare(store: Store) -> None:
+    """Claim the partial output, and make its documents and arrays, as far as they are not there."""
+    output, zarr_format = store.output, ZARR_FORMATS[store.version]
+    output.claim()
+    if output.partial_record() is None:
+        zarr.create_group(output.zarr_store(), zarr_format=zarr_format, attributes={OWN_KEY: store.record})
     for spec in store.images:
         for k, level in enumerate(store.levels(spec.name)):
-            ensure_array(folder, store.array_path(spec.name, k), spec, level, zarr_format)
+            ensure_array(output, store.array_path(spec.name, k), spec, level, zarr_format)

@@ -51,7 +51,7 @@ def write_all(store: Store, values: dict[str, NDArray[Any]]) -> Path:
         for level in store.level_blocks(name):
             for block in level:
                 store.build_level_block(name, *block)
-    return store.finish()
+    return Path(store.finish())
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -6,10 +6,19 @@ from typing import Any
 import pytest
 
 from pipeline.chunks import ensure_array, is_aligned, missing_chunks, open_array
+from pipeline.local_output import LocalOutput
 from pipeline.pyramid import levels
 from tests.outputs import make_spec
 
 SPEC = make_spec((20, 35, 33), "zyx")  # chunks 8, 16, 16
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> LocalOutput:
+    """A partial output without documents."""
+    made = LocalOutput(tmp_path / "out.zarr")
+    made.claim()
+    return made
 
 
 @pytest.mark.parametrize(
@@ -30,23 +39,23 @@ def test_aligned_boxes_consist_of_whole_chunks(start: Any, stop: Any, aligned: b
 
 
 @pytest.mark.parametrize(("zarr_format", "key"), [(3, "c/0/1/2"), (2, "0/1/2")])
-def test_missing_chunks_are_named_by_their_keys(tmp_path: Path, zarr_format: Any, key: str) -> None:
-    ensure_array(tmp_path, "a/0", SPEC, levels(SPEC)[0], zarr_format)
-    array = open_array(tmp_path, "a/0", zarr_format, "token")
-    assert list(missing_chunks(array, (7, 16, 32), (8, 17, 33))) == [key]
-    assert len(list(missing_chunks(array, (0, 0, 0), SPEC.shape))) == 27
+def test_missing_chunks_are_named_by_their_keys(output: LocalOutput, zarr_format: Any, key: str) -> None:
+    ensure_array(output, "a/0", SPEC, levels(SPEC)[0], zarr_format)
+    array = open_array(output, "a/0", zarr_format, "token")
+    assert list(missing_chunks(output, array, (7, 16, 32), (8, 17, 33))) == [key]
+    assert len(list(missing_chunks(output, array, (0, 0, 0), SPEC.shape))) == 27
     array[0:8, 16:32, 32:33] = 1
-    assert list(missing_chunks(array, (7, 16, 32), (8, 17, 33))) == []
+    assert list(missing_chunks(output, array, (7, 16, 32), (8, 17, 33))) == []
 
 
-def test_array_that_is_there_is_left_alone(tmp_path: Path) -> None:
+def test_array_that_is_there_is_left_alone(output: LocalOutput) -> None:
     for _ in range(2):
-        ensure_array(tmp_path, "0", SPEC, levels(SPEC)[0], 3)
-        open_array(tmp_path, "0", 3, "token")[0:8] = 5
-    assert open_array(tmp_path, "0", 3, "token")[0, 0, 0] == 5
+        ensure_array(output, "0", SPEC, levels(SPEC)[0], 3)
+        open_array(output, "0", 3, "token")[0:8] = 5
+    assert open_array(output, "0", 3, "token")[0, 0, 0] == 5
 
 
-def test_array_is_opened_once_for_each_token(tmp_path: Path) -> None:
-    ensure_array(tmp_path, "0", SPEC, levels(SPEC)[0], 3)
-    assert open_array(tmp_path, "0", 3, "a") is open_array(tmp_path, "0", 3, "a")
-    assert open_array(tmp_path, "0", 3, "a") is not open_array(tmp_path, "0", 3, "b")
+def test_array_is_opened_once_for_each_token(output: LocalOutput) -> None:
+    ensure_array(output, "0", SPEC, levels(SPEC)[0], 3)
+    assert open_array(output, "0", 3, "a") is open_array(output, "0", 3, "a")
+    assert open_array(output, "0", 3, "a") is not open_array(output, "0", 3, "b")

@@ -202,7 +202,10 @@ def test_link_to_an_output_is_replaced_and_what_it_points_to_is_kept(tmp_path: P
         ("out.jpg", "ends in '.jpg'; outputs end in .zarr, .h5, .npy, .tif, .tiff, .png"),
         ("out", "'nothing'"),
         ("missing/out.zarr", "folder of"),
-        ("s3://bucket/out.zarr", "cannot write to s3://bucket/out.zarr"),
+        ("https://host/out.zarr", "cannot write to https://host/out.zarr: outputs go to local folders and to s3://"),
+        ("s3://bucket/out.h5", "cannot write .h5 to s3://"),
+        ("s3://bucket/out", "is not s3://BUCKET/NAME.zarr"),
+        ("s3://out.zarr", "is not s3://BUCKET/NAME.zarr"),
     ],
 )
 def test_path_that_cannot_be_written_is_refused(
