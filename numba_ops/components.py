@@ -1,6 +1,6 @@
 """Loops over labelled voxels and over joined labels: measuring, meeting at faces, union-find, renumbering.
 
-Labels are unsigned integers, 0 is background. Indices of components count from 0: component i has label i + 1.
+Labels are uint32, 0 is background. Indices of components count from 0: component i has label i + 1.
 """
 
 # mypy: allow-untyped-defs
@@ -19,7 +19,7 @@ def measure_components(labels, base, row, plane, sizes, firsts):
 
     Parameters
     ----------
-    labels : ndarray, unsigned, (z, y, x)
+    labels : ndarray, uint32, (z, y, x)
     base : int
         Index in the image of the first voxel; `row` and `plane` are the steps of y and z.
     row, plane : int
@@ -50,7 +50,7 @@ def pair_labels(left, right, reach, codes):
 
     Parameters
     ----------
-    left, right : ndarray, unsigned, (rows, columns)
+    left, right : ndarray, uint32, (rows, columns)
     reach : int
         0: voxels meet at the same place; 1: also at the eight places around it.
     codes : ndarray, int64
@@ -118,26 +118,6 @@ def number_trees(parent, number):
         else:
             number[i] = number[root]
     return n
-
-
-@jit
-def gather_trees(number, sizes, firsts, cored, all_sizes, all_firsts, all_cored):
-    """Sum of sizes, smallest of firsts and "any" of flags of the elements of each tree.
-
-    Parameters
-    ----------
-    number : ndarray, int64
-        Tree of each element.
-    sizes, firsts, cored : ndarray, int64, int64, bool
-        Of each element.
-    all_sizes, all_firsts, all_cored : ndarray
-        Of each tree: zeros, the largest int64, and False at first.
-    """
-    for i in range(len(number)):
-        tree = number[i]
-        all_sizes[tree] += sizes[i]
-        all_firsts[tree] = min(all_firsts[tree], firsts[i])
-        all_cored[tree] |= cored[i]
 
 
 @jit
