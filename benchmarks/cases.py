@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import xarray
 
 from numba_ops.stack import FEATURES
 from pipeline import samples
 from pipeline.features import DEFAULT_SCALES, FeatureSelection
 from pipeline.ilp_writer import TrainingImage, write_project
 from pipeline.project import Stage
-from pipeline.training import train_stage
+from pipeline.training import train as fit_forest
 
 TRAINING_SHAPE = (40, 160, 160)
 # Strokes of a person's pen, and how many classes are told apart.
@@ -125,7 +126,14 @@ def train(case: Case) -> Stage:
     """A stage of 100 trees trained on scribbles over the made volume, inside its structures as a person draws them."""
     raw = image(case, (1, *TRAINING_SHAPE[1:]) if case.in_2d else TRAINING_SHAPE)
     labels, names = annotate(case)
-    return train_stage(raw, labels, case.features, names, samples.CLASS_COLORS[: len(names)])
+    training = fit_forest(
+        xarray.DataArray(raw, dims=tuple("czyx")),
+        labels,
+        features=case.features,
+        class_names=names,
+        class_colors=samples.CLASS_COLORS[: len(names)],
+    )
+    return training.project.stages[0]
 
 
 def annotate(case: Case) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]]:

@@ -15,9 +15,11 @@ from typing import Any
 _HOMES = {
     "open_volume": "pipeline.volume",
     "open_project": "pipeline.project",
+    "measure": "pipeline.measurement",
     "predict": "pipeline.lazy",
+    "train": "pipeline.training",
 }
-__all__ = ["open_project", "open_volume", "predict"]
+__all__ = ["measure", "open_project", "open_volume", "predict", "train"]
 
 
 def __getattr__(name: str) -> Any:

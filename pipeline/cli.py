@@ -18,7 +18,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline import comparison_command, console, prediction_command
+from pipeline import comparison_command, console, prediction_command, training_command
 from pipeline.errors import PipelineError
 from pipeline.options import AsJson, Axes, Dataset, Level, open_named
 
@@ -77,6 +77,7 @@ def info(
 
 app.command()(prediction_command.predict)
 app.command()(comparison_command.compare)
+app.command()(training_command.train)
 
 
 @app.command()

@@ -17,13 +17,12 @@ from pipeline import samples
 from pipeline.description import Section
 from pipeline.errors import StoreError
 from pipeline.features import DEFAULT_SCALES, FeatureSelection
-from pipeline.ilp_writer import TrainingImage, write_project
 from pipeline.images import ImageSpec
 from pipeline.progress import Progress
 from pipeline.project import open_project
 from pipeline.run import Request, run
 from pipeline.store import create
-from pipeline.training import train_stage
+from pipeline.training import train
 from pipeline.volume import open_raw
 
 Shape = tuple[int, int, int]
@@ -145,10 +144,15 @@ def write_demo_project(path: Path, sample: samples.Sample) -> None:
     crop, labels = sample.raw[corner], samples.scribbles(sample.truth[corner], STROKES)
     matrix = tuple(tuple(scale in chosen for scale in DEFAULT_SCALES) for chosen in SELECTED.values())
     selection = FeatureSelection(tuple(SELECTED), DEFAULT_SCALES, matrix, (False,) * len(DEFAULT_SCALES))
-    stage = train_stage(crop[None], labels, selection, samples.CLASS_NAMES, samples.CLASS_COLORS)
     write_volume(path.with_name("crop.h5"), crop)
-    image = TrainingImage("crop.h5/exported_data", "zyx", crop_shape)
-    write_project(path, [stage], image, annotations=[labels], n_rows=int((labels > 0).sum()), overwrite=True)
+    training = train(
+        open_raw(path.with_name("crop.h5")),
+        labels,
+        features=selection,
+        class_names=samples.CLASS_NAMES,
+        class_colors=samples.CLASS_COLORS,
+    )
+    training.write(path, overwrite=True)
 
 
 def score(segmentation: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8]) -> list[dict[str, Any]]:

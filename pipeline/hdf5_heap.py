@@ -53,6 +53,25 @@ def local_heaps_are_sound(descriptor: int) -> bool:
     return True
 
 
+def global_heaps_are_sound(descriptor: int) -> bool:
+    """Whether the objects of every global heap in a file come to an end: for texts whose heap cannot be asked for.
+
+    Parameters
+    ----------
+    descriptor : int
+        A file open for reading; of very large ones the beginning is searched.
+    """
+    size = os.fstat(descriptor).st_size
+    for start in range(0, min(size, _SCANNED_BYTES), _WINDOW):
+        window = os.pread(descriptor, _WINDOW + len(_SIGNATURE) - 1, start)
+        at = window.find(_SIGNATURE)
+        while at >= 0:
+            if not _heap_ends(descriptor, start + at, size):
+                return False
+            at = window.find(_SIGNATURE, at + 1)
+    return True
+
+
 def _find_superblock(descriptor: int) -> int:
     """Where the HDF5 part of a file begins: 0, or after a user block of 512, 1024, ... bytes."""
     at, size = 0, os.fstat(descriptor).st_size

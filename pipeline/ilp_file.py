@@ -7,6 +7,7 @@ h5py comes out as a `ProjectError` with the code ``not_hdf5``. Pickles are bytes
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import stat
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import settings
 from pipeline.errors import ProjectError
-from pipeline.hdf5_heap import local_heaps_are_sound, strings_are_sound
+from pipeline.hdf5_heap import global_heaps_are_sound, local_heaps_are_sound, strings_are_sound
 
 _MAX_STRINGS = 10_000
 _SMALL_BYTES = 1 << 20
@@ -131,6 +132,24 @@ class IlpFile:
             attribute = h5py.h5a.open(dataset.id, b"isEmpty")
             plain = attribute.shape == () and attribute.dtype.kind in "biu"
             return plain and bool(dataset.attrs["isEmpty"])
+
+    def attribute(self, path: str, name: str) -> str | None:
+        """The text of a dataset's attribute; None if it is missing, something else or not UTF-8."""
+        dataset = self._find(path)
+        if not isinstance(dataset, h5py.Dataset):
+            return None
+        with self._guard(path):
+            if not h5py.h5a.exists(dataset.id, name.encode()):
+                return None
+            if not self._has_sound_heaps:
+                raise self.error("not_hdf5", "is damaged where it keeps the texts of its attributes")
+            value = dataset.attrs[name]
+        text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+        return text if isinstance(text, str) else None
+
+    @functools.cached_property
+    def _has_sound_heaps(self) -> bool:
+        return global_heaps_are_sound(self._descriptor)
 
     def _find(self, path: str) -> h5py.HLObject | None:
         if path not in self._found:

@@ -81,7 +81,7 @@ def _read_input(file: IlpFile) -> tuple[str, tuple[int, ...] | None]:
     raw = f"Input Data/infos/{lanes[-1]}/{roles[0]}"
     if not file.names(raw):
         raise file.error("no_input_data", f"has an empty {raw!r}; add an image in ilastik, train and save")
-    axes = _read_axes(file, raw)
+    axes = read_axes(file, raw)
     known = axes is not None and set(axes) <= set("tczyx") and {"y", "x"} <= set(axes)
     if axes is None or not known or len(set(axes)) != len(axes):
         raise file.error(
@@ -91,7 +91,7 @@ def _read_input(file: IlpFile) -> tuple[str, tuple[int, ...] | None]:
     return axes, _read_shape(file, raw, axes)
 
 
-def _read_axes(file: IlpFile, raw: str) -> str | None:
+def read_axes(file: IlpFile, raw: str) -> str | None:
     if not file.has(f"{raw}/axistags"):
         return file.text(f"{raw}/axisorder")
     tags = file.text(f"{raw}/axistags")
@@ -117,15 +117,15 @@ def _read_shape(file: IlpFile, raw: str, axes: str) -> tuple[int, ...] | None:
 
 
 def _read_stage(file: IlpFile, suffix: str) -> Stage:
-    features = _read_features(file, f"FeatureSelections{suffix}")
+    features = read_features(file, f"FeatureSelections{suffix}")
     where = f"PixelClassification{suffix}"
     with _naming(file, "holds a classifier that cannot be used"):
         forest = _read_classifier(file, f"{where}/ClassifierForests")
-    names = _read_names(file, where, forest.labels[-1])
-    return Stage(features, forest, names, _read_colors(file, where, len(names)))
+    names = read_names(file, where, forest.labels[-1])
+    return Stage(features, forest, names, read_colors(file, where, len(names)))
 
 
-def _read_features(file: IlpFile, where: str) -> FeatureSelection:
+def read_features(file: IlpFile, where: str) -> FeatureSelection:
     parts = [f"{where}/{name}" for name in ("FeatureIds", "Scales", "SelectionMatrix")]
     ids, scales, matrix = (file.array(part) for part in parts)
     if ids is None or scales is None or matrix is None:
@@ -260,7 +260,7 @@ def _read_labels(file: IlpFile, path: str, n_classes: int) -> list[int]:
     return labels
 
 
-def _read_names(file: IlpFile, where: str, least: int) -> tuple[str, ...]:
+def read_names(file: IlpFile, where: str, least: int) -> tuple[str, ...]:
     """One name for each output channel: those stored, filled up to the highest label that was trained."""
     path = f"{where}/LabelNames"
     stored = None if file.is_marked_empty(path) else file.array(path)
@@ -272,7 +272,7 @@ def _read_names(file: IlpFile, where: str, least: int) -> tuple[str, ...]:
     return tuple(names + [f"Label {k + 1}" for k in range(len(names), least)])
 
 
-def _read_colors(file: IlpFile, where: str, n_labels: int) -> tuple[tuple[int, int, int], ...]:
+def read_colors(file: IlpFile, where: str, n_labels: int) -> tuple[tuple[int, int, int], ...]:
     """A colour for each label; they decide no number, so unusable ones are replaced by ilastik's palette."""
     colors = [DEFAULT_COLORS[k % len(DEFAULT_COLORS)] for k in range(n_labels)]
     try:

@@ -9,20 +9,22 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.blocks import Box, grid
+from pipeline.annotations import Annotations
+from pipeline.axes import reorder
+from pipeline.blocks import AXES
 from pipeline.errors import StoreError
 from pipeline.ilp_forest import encode_tree
 from pipeline.project import WORKFLOW_STAGES, Stage
 
 ILASTIK_VERSION = "1.4.1"
+NOT_STORED = "training-image"  # the path of an image that is in no file
 _LABEL_BLOCK = 128
 _TYPE_FLAGS = {"t": 8, "c": 1}
 _SPACE = 2
@@ -66,7 +68,7 @@ def write_project(
     stages: Sequence[Stage],
     image: TrainingImage,
     *,
-    annotations: Sequence[NDArray[np.uint8]] = (),
+    annotations: Sequence[Annotations] = (),
     n_rows: int = 0,
     overwrite: bool = False,
 ) -> None:
@@ -80,8 +82,8 @@ def write_project(
         One for pixel classification, two for Autocontext.
     image : TrainingImage
         What it was trained on.
-    annotations : sequence of uint8 arrays, lengths along the image's axes without c
-        For each stage the label of each voxel, 0 where nobody drew; kept for those who go on training in ilastik.
+    annotations : sequence of Annotations
+        For each stage what was drawn; kept for those who go on training in ilastik.
     n_rows : int
         Number of annotated voxels; informative.
     overwrite : bool
@@ -131,15 +133,16 @@ def _check_parts(stages: Sequence[Stage], image: TrainingImage) -> None:
         n_channels += len(stage.class_names)
 
 
-def _check_annotations(stages: Sequence[Stage], image: TrainingImage, annotations: Sequence[NDArray[np.uint8]]) -> None:
+def _check_annotations(stages: Sequence[Stage], image: TrainingImage, annotations: Sequence[Annotations]) -> None:
     if len(annotations) not in (0, len(stages)):
-        raise ValueError(f"{len(annotations)} arrays of annotations do not fit {len(stages)} stage(s)")
-    shape = tuple(n for axis, n in zip(image.axes, image.shape, strict=True) if axis != "c")
-    for labels, stage in zip(annotations, stages, strict=False):
-        if labels.shape != shape or labels.dtype != np.uint8 or labels.max() > len(stage.class_names):
+        raise ValueError(f"annotations for {len(annotations)} stages do not fit {len(stages)}")
+    shape = tuple(image.length(axis) for axis in AXES)
+    for drawn, stage in zip(annotations, stages, strict=False):
+        highest = max(drawn.found, default=0)
+        if drawn.shape != shape or highest > len(stage.class_names):
             raise ValueError(
-                f"annotations must be uint8 of shape {shape} with labels up to {len(stage.class_names)}, "
-                f"not {labels.dtype} of shape {labels.shape} with labels up to {labels.max()}"
+                f"annotations must be on an image of shape {shape} with labels up to {len(stage.class_names)}, "
+                f"not {drawn.shape} with labels up to {highest}"
             )
 
 
@@ -230,26 +233,12 @@ def _write_labels(group: h5py.Group, stage: Stage) -> None:
     group.create_group("LabelSets/labels000")
 
 
-def _write_annotations(lane: h5py.Group, labels: NDArray[np.uint8], axes: str) -> None:
-    for number, (start, block) in enumerate(_drawn_blocks(labels)):
-        dataset = lane.create_dataset(f"block{number:04d}", data=block[..., None])
-        stop = [a + n for a, n in zip(start, block.shape, strict=True)]
-        spans = [f"{a}:{b}" for a, b in zip((*start, 0), (*stop, 1), strict=True)]
-        dataset.attrs["blockSlice"] = f"[{','.join(spans)}]"
+def _write_annotations(lane: h5py.Group, annotations: Annotations, axes: str) -> None:
+    for number, (start, block) in enumerate(annotations.blocks(_LABEL_BLOCK)):
+        dataset = lane.create_dataset(f"block{number:04d}", data=reorder(block, AXES, axes + "c"))
+        spans = [f"{start[i]}:{start[i] + block.shape[i]}" for i in map(AXES.index, axes)]
+        dataset.attrs["blockSlice"] = f"[{','.join([*spans, '0:1'])}]"
         dataset.attrs["axistags"] = _axistags(axes + "c")
-
-
-def _drawn_blocks(labels: NDArray[np.uint8]) -> Iterator[tuple[tuple[int, ...], NDArray[np.uint8]]]:
-    """Blocks with annotations, each cut to what is drawn: (first voxel, labels)."""
-    shape = (1,) * (4 - labels.ndim) + labels.shape
-    for box in grid(Box.whole(shape), (_LABEL_BLOCK,) * 4):
-        block = labels.reshape(shape)[box.slices()]
-        drawn = np.nonzero(block)
-        if drawn[0].size:
-            cut = tuple(slice(int(index.min()), int(index.max()) + 1) for index in drawn)
-            start = [a + s.start for a, s in zip(box.start, cut, strict=True)]
-            kept = block[cut]
-            yield tuple(start[4 - labels.ndim :]), kept.reshape(kept.shape[4 - labels.ndim :])
 
 
 def _write_classifier(group: h5py.Group, stage: Stage, names: Sequence[str], n_rows: int) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +15,10 @@ from pipeline.errors import PlanError, ProjectError
 from pipeline.features import FeatureSelection
 from pipeline.forest import Forest
 from pipeline.thresholding import Thresholding
+
+if TYPE_CHECKING:
+    from pipeline.annotations import Annotations
+    from pipeline.ilp_writer import TrainingImage
 
 Color = tuple[int, int, int]
 
@@ -104,6 +109,42 @@ class Project:
         if "z" not in self.axes:
             return 1
         return None if self.shape is None else self.shape[self.axes.index("z")]
+
+    def write(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        image: TrainingImage | None = None,
+        annotations: Sequence[Annotations] = (),
+        overwrite: bool = False,
+    ) -> None:
+        """Write it as a file that ilastik opens.
+
+        Parameters
+        ----------
+        path : path-like
+            The .ilp file to make.
+        image : TrainingImage, optional
+            What it was trained on; without one, ilastik will ask where the image is.
+        annotations : sequence of Annotations
+            For each stage what was drawn; without them it predicts, but cannot be trained further.
+        overwrite : bool
+            Whether a file of that name may be replaced.
+
+        Raises
+        ------
+        StoreError
+            If the file exists and may not be replaced, or cannot be written.
+        ProjectError
+            With the code ``bad_input_data``, if neither `image` nor the project says what shape the image had.
+        """
+        from pipeline.ilp_writer import NOT_STORED, TrainingImage, write_project  # it needs the classes above
+
+        if image is None and self.shape is None:
+            raise ProjectError(f"{self.path} does not say what shape its image had; give image=", "bad_input_data")
+        trained_on = image or TrainingImage(NOT_STORED, self.axes, self.shape or ())
+        rows = sum(map(len, annotations))
+        write_project(path, self.stages, trained_on, annotations=annotations, n_rows=rows, overwrite=overwrite)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Project) and other.digest == self.digest

@@ -1,5 +1,4 @@
 import json
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,28 +8,18 @@ import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestClassifier
 
+from pipeline.annotations import Annotations
 from pipeline.errors import StoreError
 from pipeline.features import FeatureSelection
 from pipeline.forest import forest_of_sklearn
 from pipeline.ilp_writer import TrainingImage, write_project
 from pipeline.project import Project, Stage, open_project
 from tests.oracles import GOLDEN, features_of, forest_rows, load_golden_module
+from tests.vigra_forest import vigra_probabilities
 
 SELECTION = FeatureSelection(("GaussianSmoothing",), (0.7, 1.6), ((True, True),), (True, True))
 IMAGE = TrainingImage("raw.h5/volume", "yx", (30, 40))
-
-# run by the Python that has vigra: probabilities of rows by every forest of a project, weighted by their trees
-VIGRA = """
-import json, sys, numpy, vigra
-project, rows, out = sys.argv[1:4]
-x = numpy.load(rows)
-total, trees = 0, 0
-for name in json.loads(sys.argv[4]):
-    forest = vigra.learning.RandomForest(project, name)
-    total = total + forest.predictProbabilities(x) * forest.treeCount()
-    trees += forest.treeCount()
-numpy.save(out, total / numpy.float32(trees))
-"""
+DRAWN = Annotations.of_array(np.eye(30, 40, dtype=np.uint8), "yx")
 
 
 def make_stage(classes: tuple[int, ...] = (1, 2), columns: int = 2, **options: Any) -> Stage:
@@ -45,17 +34,6 @@ def make_stage(classes: tuple[int, ...] = (1, 2), columns: int = 2, **options: A
 def image_of(project: Project) -> TrainingImage:
     assert project.shape is not None
     return TrainingImage("image.npy", project.axes, project.shape)
-
-
-def vigra_probabilities(python: str, folder: Path, project: Path, rows: np.ndarray, where: str) -> np.ndarray:
-    with h5py.File(project) as file:
-        names = [f"{where}/{name}" for name in sorted(file[where]) if name.startswith("Forest")]
-    np.save(folder / "rows.npy", rows)
-    command = [python, "-W", "ignore", "-c", VIGRA]
-    arguments = [str(project), str(folder / "rows.npy"), str(folder / "out.npy"), json.dumps(names)]
-    subprocess.run(command + arguments, check=True, timeout=120)
-    out: np.ndarray = np.load(folder / "out.npy")
-    return out
 
 
 @pytest.mark.parametrize(
@@ -134,7 +112,7 @@ def test_annotations_are_cut_to_what_is_drawn(tmp_path: Path) -> None:
     drawn[3:9, 20:30] = 1
     drawn[5, 22], drawn[190, 149] = 2, 2
     image = TrainingImage("a.npy", "yxc", (200, 150, 1))
-    write_project(tmp_path / "new.ilp", [make_stage()], image, annotations=[drawn])
+    write_project(tmp_path / "new.ilp", [make_stage()], image, annotations=[Annotations.of_array(drawn, "yx")])
     again = np.zeros((200, 150, 1), np.uint8)
     with h5py.File(tmp_path / "new.ilp") as file:
         blocks = list(file["PixelClassification/LabelSets/labels000"].values())
@@ -187,14 +165,13 @@ def test_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Monke
         (1, replace(IMAGE, axes="zyx"), [], "do not fit the shape"),
         (1, replace(IMAGE, axes="yxc", shape=(30, 40, 2)), [], "give 4 columns, the forest has 2"),
         (2, IMAGE, [], "give 6 columns"),
-        (1, IMAGE, [np.zeros((30, 40), np.uint8)] * 2, "2 arrays of annotations"),
-        (1, IMAGE, [np.zeros((30, 41), np.uint8)], "annotations must be uint8 of shape"),
-        (1, IMAGE, [np.zeros((30, 40), np.int64)], "annotations must be uint8"),
-        (1, IMAGE, [np.full((30, 40), 3, np.uint8)], "labels up to 2"),
+        (1, IMAGE, [DRAWN, DRAWN], "annotations for 2 stages do not fit 1"),
+        (1, replace(IMAGE, shape=(30, 41)), [DRAWN], "annotations must be on an image of shape"),
+        (1, IMAGE, [Annotations.of_array(np.full((30, 40), 3), "yx")], "labels up to 2"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(
-    tmp_path: Path, stages: int, image: TrainingImage, annotations: list[np.ndarray], says: str
+    tmp_path: Path, stages: int, image: TrainingImage, annotations: list[Annotations], says: str
 ) -> None:
     with pytest.raises(ValueError, match=says):
         write_project(tmp_path / "new.ilp", [make_stage()] * stages, image, annotations=annotations)
