@@ -12,12 +12,15 @@ import fcntl
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from io import RawIOBase
 from pathlib import Path
 
-from zarr.core.buffer import Buffer
+from zarr.abc.store import Store
+from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.core.common import BytesLike
+from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
 from pipeline.errors import StoreError, WriteError
@@ -53,18 +56,40 @@ def write_file(path: Path, contents: BytesLike) -> None:
     OSError
         As the system says; the temporary file is gone then, an older file of this name is as it was.
     """
-    make_folder(path.parent)
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}{TEMPORARY}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(contents)
-            file.flush()
+    write_files([(path, contents)])
+
+
+def write_files(files: Iterable[tuple[Path, BytesLike]]) -> None:
+    """Write files as `write_file` does, and flush each folder once: half the time for the eight chunks of a block.
+
+    Contents are taken one after the other and let go.
+
+    Raises
+    ------
+    OSError
+        As the system says; then some of the files are written and the others are as they were.
+    """
+    written = []
+    with ExitStack() as left:
+        for path, contents in files:
+            make_folder(path.parent)
+            temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}{TEMPORARY}")
+            left.callback(temporary.unlink, missing_ok=True)
+            file = left.enter_context(temporary.open("wb", buffering=0))
+            _write_all(file, contents)
+            written.append((file, temporary, path))
+        for file, _, _ in written:  # the disk writes the first while the others are still handed over
             os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+        for _, temporary, path in written:
+            temporary.replace(path)
+    for folder in {path.parent for _, _, path in written}:
+        sync_folder(folder)
+
+
+def _write_all(file: RawIOBase, contents: BytesLike) -> None:
+    rest = memoryview(contents).cast("B")
+    while rest:
+        rest = rest[file.write(rest) or 0 :]
 
 
 def publish_file(temporary: Path, path: Path) -> None:
@@ -92,6 +117,24 @@ class DurableStore(LocalStore):
         """Write one file."""
         self._check_writable()
         write_file(self.root / key, value.as_buffer_like())
+
+    def set_all(self, files: Iterable[tuple[str, bytes]]) -> None:
+        """Write several files."""
+        self._check_writable()
+        write_files((self.root / key, contents) for key, contents in files)
+
+
+def put_files(store: Store, files: Iterable[tuple[str, bytes]]) -> None:
+    """Write files, by their keys in a zarr store, so that they last; any other store than ours sees to that itself."""
+    if isinstance(store, DurableStore):
+        store.set_all(files)
+    else:
+        sync(_set_all(store, list(files)))  # what makes them may ask the same event loop
+
+
+async def _set_all(store: Store, files: Iterable[tuple[str, bytes]]) -> None:
+    make = default_buffer_prototype().buffer.from_bytes
+    await asyncio.gather(*(store.set(key, make(contents)) for key, contents in files))
 
 
 def sweep(folder: Path) -> int:
@@ -142,7 +185,7 @@ def unlock(folder: Path) -> None:
 
 
 @contextmanager
-def write_errors(path: Path) -> Iterator[None]:
+def write_errors(path: Path | str) -> Iterator[None]:
     """Turn system errors of the block into a `WriteError` that names `path` and the system's reason."""
     try:
         yield
