@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import itertools
 import os
 import shutil
 import uuid
@@ -26,6 +27,7 @@ from zarr.storage import LocalStore
 from pipeline.errors import StoreError, WriteError
 
 TEMPORARY = ".partial"
+PUTS = 8  # files that a task hands to an object store at once, and holds meanwhile
 ZARR_DOCUMENTS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
 _locks: dict[Path, int] = {}

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -87,7 +88,7 @@ class Store:
         return open_array(self.output, self.array_path(image, level), ZARR_FORMATS[self.version], self.token)
 
     def write(self, image: str, start: Sequence[int], values: npt.NDArray[Any]) -> None:
-        """Write whole chunks of level 0, or whole shards where there are such, and what of the coarser levels they make.
+        """Write whole files (chunks or shards) of level 0, and those of the coarser levels that they make up.
 
         Parameters
         ----------
@@ -111,7 +112,7 @@ class Store:
             raise ValueError(f"image {image} holds {spec.dtype}, not {values.dtype}")
         if not is_aligned(spec, start, stop):
             raise ValueError(f"{tuple(start)} to {stop} cuts files {spec.unit} of image {image} {spec.shape}")
-        self._put(image, self._cascade(spec, start, values))
+        self._put(image, chain([(0, tuple(start), values)], cascade(spec, self.levels(image), start, values)))
 
     def is_written(self, image: str, start: Sequence[int], stop: Sequence[int], level: int = 0) -> bool:
         """Whether all chunks of a level that the box ``start .. stop`` touches have their files."""
@@ -180,10 +181,6 @@ class Store:
     def array_path(self, image: str, level: int) -> str:
         """Name of the array of one level inside the zarr folder."""
         return str(level) if len(self.images) == 1 else f"{image}/{level}"
-
-    def _cascade(self, spec: ImageSpec, start: Sequence[int], values: npt.NDArray[Any]) -> Iterator[Part]:
-        yield 0, tuple(start), values
-        yield from cascade(spec, self.levels(spec.name), start, values)
 
     def _put(self, image: str, parts: Iterable[Part]) -> None:
         with write_errors(self.output.partial):
