@@ -119,6 +119,9 @@ class Settings(BaseSettings):
     bulk_requests: int = _row(
         4, "requests", "Bulk requests that may wait for their turns; more are told to come again.", ge=1
     )
+    request_seconds: float = _row(
+        300.0, "seconds", "How long a request may wait for its blocks before it is told to come again.", gt=0
+    )
     upload_bytes: ByteSize = _row(
         64 * MIB, "bytes", "Largest project file that a server takes as an upload.", shown="64MiB", ge=1
     )

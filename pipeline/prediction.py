@@ -153,7 +153,7 @@ def compute_frame(
     classes, features = _evaluate(
         stages[-1], data, origin_zyx, image_zyx, core, "features" in names, with_classes=names != {"features"}
     )
-    return {result.name: _derive(result, classes, features) for result in results}
+    return {result.name: features if result.name == "features" else derive(result, classes) for result in results}
 
 
 def _evaluate(
@@ -218,9 +218,8 @@ def quantise(probability: npt.NDArray[np.float32], dtype: np.dtype[Any]) -> Arra
     return scaled.astype(np.int32).astype(dtype)  # truncates; signed types wrap
 
 
-def _derive(wanted: Result, classes: npt.NDArray[np.float32], features: npt.NDArray[np.float32]) -> Array:
-    if wanted.name == "features":
-        return features
+def derive(wanted: Result, classes: npt.NDArray[np.float32]) -> Array:
+    """A result other than features from the probabilities of all classes, (c, ...); of the shape behind c, or theirs."""
     if wanted.name == "segmentation":
         return classes.argmax(axis=0).astype(np.uint8) + np.uint8(1)
     result = classes
