@@ -12,7 +12,7 @@ from zarr.codecs import ZstdCodec
 
 from pipeline.encoding import ZSTD_LEVEL
 from pipeline.images import ImageSpec
-from pipeline.pyramid import Level
+from pipeline.pyramid import Level, Span, chunk_boxes
 
 if TYPE_CHECKING:
     from pipeline.output import Output
@@ -78,6 +78,15 @@ def missing_chunks(output: Output, array: zarr.Array[Any], start: Sequence[int],
     counts = [-(-b // n) - a for a, b, n in zip(first, stop, unit, strict=True)]
     indices = (tuple(a + i for a, i in zip(first, index, strict=True)) for index in np.ndindex(*counts))
     return output.missing(array.path, (array.metadata.encode_chunk_key(index) for index in indices))
+
+
+def missing_boxes(output: Output, array: zarr.Array[Any]) -> Iterator[Span]:
+    """(start, stop) of each file (shard or chunk) of an array that does not exist."""
+    unit = array.shards or array.chunks
+    missing = set(missing_chunks(output, array, (0,) * len(unit), array.shape))
+    for start, stop in chunk_boxes(array.shape, unit):
+        if array.metadata.encode_chunk_key(tuple(a // n for a, n in zip(start, unit, strict=True))) in missing:
+            yield start, stop
 
 
 def is_aligned(spec: ImageSpec, start: Sequence[int], stop: Sequence[int]) -> bool:

@@ -131,7 +131,9 @@ def put_files(store: Store, files: Iterable[tuple[str, bytes]]) -> None:
     if isinstance(store, DurableStore):
         store.set_all(files)
     else:
-        sync(_set_all(store, list(files)))  # what makes them may ask the same event loop
+        rest = iter(files)
+        while some := list(itertools.islice(rest, PUTS)):  # made here: what makes them may ask the same event loop
+            sync(_set_all(store, some))
 
 
 async def _set_all(store: Store, files: Iterable[tuple[str, bytes]]) -> None:

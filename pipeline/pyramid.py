@@ -23,6 +23,7 @@ from pipeline.images import SPATIAL, ImageSpec, Reduction, pack
 
 Array = npt.NDArray[Any]
 Span = tuple[tuple[int, ...], tuple[int, ...]]
+Part = tuple[int, tuple[int, ...], Array]  # of a level, its first voxel, its values
 SLAB_BYTES = 1 << 20  # halved at a time: its sums stay in cache. 1.0 ns a voxel of two classes; with 2^18 1.7
 
 
@@ -142,9 +143,7 @@ def coarsen(
     return made
 
 
-def cascade(
-    spec: ImageSpec, kept: Sequence[Level], start: Sequence[int], values: Array
-) -> Iterator[tuple[int, tuple[int, ...], Array]]:
+def cascade(spec: ImageSpec, kept: Sequence[Level], start: Sequence[int], values: Array) -> Iterator[Part]:
     """What of the coarser levels a box of level 0 covers wholly, as whole files.
 
     Parameters

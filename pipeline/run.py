@@ -128,12 +128,11 @@ def run(request: Request, progress: Progress) -> Summary:
     check_scheduler(request.scheduler)
     output = locate(request.path)
     refuse_collision(output, (request.volume.url, request.project.path, *([request.mask.url] if request.mask else [])))
-    begun_before = request.mode == "resume" and output.is_begun()
     store = _create(request, plan)
     blocks, peak = 0, total_peak_bytes()
     if not store.finished:
         try:
-            blocks, peak = _compute(request, plan, store, begun_before, progress)
+            blocks, peak = _compute(request, plan, store, progress)
             if output.single:
                 progress.note(f"writing {store.path}")
             store.finish()
@@ -170,13 +169,13 @@ def _create(request: Request, plan: Plan) -> Store:
     )
 
 
-def _compute(request: Request, plan: Plan, store: Store, begun_before: bool, progress: Progress) -> tuple[int, int]:
+def _compute(request: Request, plan: Plan, store: Store, progress: Progress) -> tuple[int, int]:
     """Run what is missing; returns how many blocks that were, and the peak of memory in bytes."""
     key = f"{store.record['digest'][:16]}-{store.token[:16]}"  # another run of the same digest writes elsewhere
-    with _connected(request, store, begun_before) as client:
+    with _connected(request, store) as client:
         if request.scheduler in LOCAL_NAMES:  # other machines compile their own, when the first block needs it
             _compile_kernels(progress)
-        done = [begun_before and is_written(store, block, plan.region) for block in plan.blocks()]
+        done = [store.resumed and is_written(store, block, plan.region) for block in plan.blocks()]
         todo = [not is_done for is_done in done]
         voxels = sum(block.size for block in compress(plan.blocks(), todo))
         progress.note(describe_work(plan, store, sum(done), count_threads(client)))
@@ -196,13 +195,13 @@ def _compute(request: Request, plan: Plan, store: Store, begun_before: bool, pro
 
 
 @contextlib.contextmanager
-def _connected(request: Request, store: Store, begun_before: bool) -> Iterator[Client]:
+def _connected(request: Request, store: Store) -> Iterator[Client]:
     """A client; where there is none to be had, an output that was just begun is taken back."""
     with contextlib.ExitStack() as stack:
         try:
             client = stack.enter_context(connect(request.scheduler, request.workers))
         except PipelineError:
-            if not begun_before:
+            if not store.resumed:
                 store.abandon()
             raise
         yield client
@@ -235,7 +234,7 @@ def _compile_kernels(progress: Progress) -> None:
 
 
 def _build_levels(client: Client, store: Store, key: str, progress: Progress) -> None:
-    """Make the coarser levels, each from the one before it."""
+    """Make what the blocks left of the coarser levels, each from the one before it."""
     work = [(spec.name, level) for spec in store.images for level in store.level_blocks(spec.name)]
     blocks = sum(len(level) for _, level in work)
     if not blocks:

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from pipeline.chunks import ensure_array, is_aligned, missing_chunks, open_array
+from pipeline.chunks import ensure_array, is_aligned, missing_boxes, missing_chunks, open_array
 from pipeline.durability import put_files, remove, write_errors
 from pipeline.encoding import encode_files
 from pipeline.errors import StoreError, WriteError
@@ -28,12 +28,11 @@ from pipeline.images import ImageSpec
 from pipeline.local_output import LocalOutput
 from pipeline.metadata import OWN_KEY, ZARR_FORMATS, OmeVersion, image_attributes
 from pipeline.output import Mode, Output, State, admit, locate, make_record
-from pipeline.pyramid import Level, LevelBlock, cascade, coarsen, estimate_bytes, levels, source_box
+from pipeline.pyramid import Level, LevelBlock, Part, cascade, coarsen, estimate_bytes, levels, source_box
 from pipeline.writers import WRITERS, Picture
 
 __all__ = ["ImageSpec", "LevelBlock", "Store", "create", "estimate_bytes"]
 
-Part = tuple[int, tuple[int, ...], npt.NDArray[Any]]  # level, first voxel and values of whole files
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
@@ -56,6 +55,8 @@ class Store:
         What the root says about it; `replaces` if an output that exists is to be replaced at the end.
     finished : bool
         Whether the output was there already: nothing is left to do.
+    resumed : bool
+        Whether a run before this one had begun it.
     token : str
         Tells this output from an earlier one at the same place, for the arrays kept open.
     """
@@ -65,6 +66,7 @@ class Store:
     version: OmeVersion
     record: dict[str, Any]
     finished: bool
+    resumed: bool
     token: str
 
     @property
@@ -119,9 +121,10 @@ class Store:
         return next(missing_chunks(self.output, self.array(image, level), start, stop), None) is None
 
     def level_blocks(self, image: str) -> list[list[LevelBlock]]:
-        """What to build after level 0: a list for each coarser level, to be done one level after the other."""
-        kept = enumerate(self.levels(image))
-        return [[LevelBlock(k, *box) for box in level.boxes()] for k, level in kept if k]
+        """What is left to build after level 0: a list for each coarser level, to be done one level after the other."""
+        coarser = range(1, len(self.levels(image)))
+        found = [[LevelBlock(k, *b) for b in missing_boxes(self.output, self.array(image, k))] for k in coarser]
+        return [blocks for blocks in found if blocks]
 
     def build_level_block(self, image: str, level: int, start: Sequence[int], stop: Sequence[int]) -> None:
         """Make one file of a coarser level from the level before it, unless it is there.
@@ -194,9 +197,8 @@ class Store:
 
     def _check_complete(self) -> None:
         for spec in self.images:
-            for k, level in enumerate(self.levels(spec.name)):
-                chunks = missing_chunks(self.output, self.array(spec.name, k), (0,) * len(level.shape), level.shape)
-                missing = sum(1 for _ in chunks)
+            for k in range(len(self.levels(spec.name))):
+                missing = len(list(missing_boxes(self.output, self.array(spec.name, k))))
                 if missing:
                     raise WriteError(f"level {k} of image {spec.name} lacks {missing} chunks; --resume goes on")
 
@@ -276,8 +278,8 @@ def create(
             record["replaces"] = True
         if state is State.CONTINUE:
             record = {**(output.partial_record() or record), **({"compress": compress} if output.single else {})}
-        done = state is State.FINISHED
-        store = Store(output.made_by(record), tuple(images), version, record, done, uuid.uuid4().hex)
+        done, resumed = state is State.FINISHED, state is State.CONTINUE
+        store = Store(output.made_by(record), tuple(images), version, record, done, resumed, uuid.uuid4().hex)
         if not done:
             _prepare(store)
     except OSError as error:
