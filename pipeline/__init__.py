@@ -4,7 +4,7 @@ Names are imported on first use, so that looking at a project does not load numb
 
 Examples
 --------
->>> from pipeline import open_project, open_volume, predict
+>>> from pipeline import open_project, open_volume, predict, segment
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ _HOMES = {
     "open_project": "pipeline.project",
     "measure": "pipeline.measurement",
     "predict": "pipeline.lazy",
+    "segment": "pipeline.lazy_labels",
     "train": "pipeline.training",
 }
-__all__ = ["measure", "open_project", "open_volume", "predict", "train"]
+__all__ = ["measure", "open_project", "open_volume", "predict", "segment", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -14,7 +14,8 @@ import cc3d
 import numpy as np
 import numpy.typing as npt
 
-from numba_ops.components import CODE_SHIFT, measure_components, pair_labels
+from numba_ops._jit import freeze
+from numba_ops.components import CODE_SHIFT, measure_components, pair_labels, replace_labels
 from pipeline.label_tree import Cell, Tree
 from pipeline.thresholding import Thresholding
 
@@ -211,8 +212,21 @@ def label_block(mask: Flags, cores: Flags | None, tree: Tree, block: int, rules:
 def meet(left: Labels, right: Labels, reach: int) -> Numbers:
     """Pairs of labels that meet where two planes lie on each other, sorted, each once, (n, 2)."""
     codes = np.empty(left.size * (9 if reach else 1), np.int64)
-    pairs = np.unique(codes[: pair_labels(left, right, reach, codes)])
+    pairs = np.unique(codes[: pair_labels(freeze(left), freeze(right), reach, codes)])
     return np.stack([pairs >> CODE_SHIFT, pairs & ((1 << CODE_SHIFT) - 1)], axis=1)
+
+
+def number(firsts: Numbers, listed: Numbers) -> npt.NDArray[np.uint64]:
+    """Ids of objects by their first voxels, their places in the sorted list; 0 for those that are removed."""
+    return np.where(firsts == REMOVED, 0, np.searchsorted(listed, firsts) + 1).astype(np.uint64)
+
+
+def rename(labels: Labels, ids: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The id of each voxel's object: ``ids[label - 1]``, 0 in the background."""
+    table = np.concatenate([np.zeros(1, ids.dtype), ids])
+    out = np.empty(labels.shape, ids.dtype)
+    replace_labels(freeze(labels.reshape(-1)), table, out.reshape(-1))
+    return out
 
 
 def _connect(mask: Flags, connectivity: str) -> tuple[Labels, int]:

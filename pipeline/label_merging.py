@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from numba_ops._jit import freeze
 from numba_ops.components import join_pairs, number_trees
 from pipeline.components import NO_PAIRS, OPEN, Labels, Numbers, Objects, Piece, Rules, decide, meet
 from pipeline.label_tree import Cell, Tree, steps
@@ -152,7 +153,7 @@ def _merge(
 
 def _join(n: int, inner: Numbers) -> tuple[Numbers, int]:
     parent, number = np.arange(n), np.empty(n, np.int64)
-    join_pairs(parent, inner[0], inner[1])
+    join_pairs(parent, freeze(inner[0]), freeze(inner[1]))
     return number, number_trees(parent, number)
 
 

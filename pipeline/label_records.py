@@ -49,7 +49,7 @@ def write_record(path: Path, plain: Mapping[str, Array], packed: Mapping[str, Ar
     WriteError
         If the disk is full or fails.
     """
-    bodies = [(name, array, np.ascontiguousarray(array).data.cast("B"), False) for name, array in plain.items()]
+    bodies = [(name, array, _bytes(array), False) for name, array in plain.items()]
     bodies += [(name, array, memoryview(pack(array)), True) for name, array in (packed or {}).items()]
     entries, at = {}, 0
     for name, array, body, is_packed in bodies:
@@ -57,11 +57,15 @@ def write_record(path: Path, plain: Mapping[str, Array], packed: Mapping[str, Ar
         at += len(body) + -len(body) % ALIGN
     header = json.dumps(entries).encode()
     header += b" " * (-(len(header) + _LENGTH.size) % ALIGN)
-    parts = [_LENGTH.pack(len(header)), header]
+    parts: list[bytes | memoryview] = [_LENGTH.pack(len(header)), header]
     for _, _, body, _ in bodies:
         parts += [body, bytes(-len(body) % ALIGN)]
     with write_errors(path):
         write_file(path, b"".join(parts))
+
+
+def _bytes(array: Array) -> memoryview:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 class Record:

@@ -97,6 +97,13 @@ class Tree:
                 if there is not None:
                     yield number, sign, there
 
+    def planes(self, level: int, node: int) -> tuple[int, int]:
+        """First plane of a node, and the first one beyond it."""
+        first = last = node
+        for below in range(level, 0, -1):
+            first, last = self.children(below, first)[0], self.children(below, last)[-1]
+        return self.start(first)[0], self.stop(last)[0]
+
     def start(self, block: int) -> Cell:
         """First voxel of a block."""
         z, y, x = (i * n for i, n in zip(self.cell(0, block), self.block, strict=True))

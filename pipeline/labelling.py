@@ -10,25 +10,282 @@
 
 Every step is an idempotent task that writes one file, so a run may be killed anywhere and goes on.
 
-::
-
-    plan = plan_labels(image, block, thresholding, connectivity="face" | "full", renumber=True)     -> LabelPlan
-        image, block: of pipeline.blocks, (t, z, y, x); errors are PlanErrors. plan.blocks() -> boxes; plan.halo_zyx,
-        plan.n_tasks, plan.task_bytes, plan.digest (of all that decides ids, the probabilities apart)
-
-    label_volume(client, source, plan, scratch, write, *, key, progress, is_written=None, cancelled=None) -> LabelSummary
-        source: anything picklable with ``read(box) -> (t, c, z, y, x)``: a Volume, or your own over a Store
-        scratch: Path of a folder for records, made here, kept for a run that goes on; remove it when all is done
-        write: picklable; called in a worker with (box, labels (t, z, y, x) uint64), once for each block, or again
-        key: names the tasks: the digest of data and settings, and the run's token
-        is_written: asked here, box by box, which blocks need no relabelling any more
-
-    label_frame(prob, thresholding, *, connectivity="face", renumber=True, dtype="uint64")      -> (labels, LabelSummary)
-        prob (c, z, y, x), in memory and whole -> labels (z, y, x). ``dtype="uint32"`` with
-        ``Thresholding.old_service(channel, threshold, sigma)`` is the old service: its numbers, x fastest, are the same.
-
-    LabelSummary: objects (per time step), found, kept, too_small, too_large, without_core, cores_too_small,
-        cores_too_large, min_size, max_size; str() is the sentence for the person.
-
-    pipeline.segment(prob, ...) is the lazy way (`pipeline.lazy_labels`).
+`label_volume` does this through a Dask client, `label_frame` with an array in memory, and `pipeline.segment` lazily.
 """
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from distributed import Client
+
+from pipeline import label_steps
+from pipeline.blocks import Box, Index, grid
+from pipeline.cluster import count_threads
+from pipeline.components import NEIGHBOURS, Rules, label_block, number, rename
+from pipeline.config import Settings, settings
+from pipeline.errors import PlanError
+from pipeline.label_steps import Place, Source, Work
+from pipeline.label_summary import LabelSummary, summarise
+from pipeline.label_tree import Tree
+from pipeline.progress import Progress
+from pipeline.smoother import Smoother, make_smoother
+from pipeline.suggestion import did_you_mean
+from pipeline.thresholding import Thresholding
+from pipeline.window import run_windowed
+
+__all__ = ["LabelPlan", "LabelSummary", "choose_block", "label_frame", "label_volume", "plan_labels"]
+
+Item = TypeVar("Item")
+RULES = 1  # raised whenever any id changes: part of the digest
+VOXEL_BYTES = 40  # of a task, the probabilities apart: copies while smoothing, masks, labels of blocks and of cc3d, ids
+
+
+@dataclass(frozen=True, eq=False)
+class LabelPlan:
+    """Everything that is decided before objects are labelled; made by `plan_labels`.
+
+    Parameters
+    ----------
+    image : Box
+        The whole map; begins at 0.
+    block : tuple of int, (t, z, y, x)
+        What one task labels, of one time step.
+    rules : Rules
+    smoother : Smoother
+    tree : Tree
+        Of the blocks of one time step.
+    """
+
+    image: Box
+    block: Index
+    rules: Rules
+    smoother: Smoother
+    tree: Tree
+
+    @property
+    def halo_zyx(self) -> tuple[int, int, int]:
+        """Voxels that are read around a block."""
+        return self.rules.thresholding.halo_zyx(self.image.shape[1:])
+
+    @property
+    def n_blocks(self) -> int:
+        """Number of blocks."""
+        return self.image.shape[0] * self.tree.n_nodes(0)
+
+    @property
+    def n_tasks(self) -> int:
+        """Number of tasks: two for each block and those that merge and sort; many more objects need more to sort."""
+        return 2 * self.n_blocks + self.image.shape[0] * (self.tree.n_merges + 1)
+
+    @property
+    def digest(self) -> str:
+        """Hexadecimal SHA-256 of all that decides ids, the probabilities apart."""
+        said = [RULES, self.image.shape, asdict(self.rules)]
+        return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+
+    def blocks(self) -> Iterator[Box]:
+        """The blocks, in C order."""
+        return grid(self.image, self.block)
+
+
+def plan_labels(
+    image: Box,
+    block: Sequence[int],
+    thresholding: Thresholding,
+    *,
+    n_channels: int = 1,
+    connectivity: str = "face",
+    renumber: bool = True,
+) -> LabelPlan:
+    """Plan the labelling of a probability map.
+
+    Parameters
+    ----------
+    image : Box
+        All of it.
+    block : sequence of int, (t, z, y, x)
+        What one task labels; t counts as 1. For what is written in chunks, whole ones: see `choose_block`.
+    thresholding : Thresholding
+        Its channels are those of the map.
+    n_channels : int
+        Channels of the map.
+    connectivity : {"face", "full"}
+        Whether voxels are connected with those that share a face, or an edge or a corner, too.
+    renumber : bool
+        Whether ids are 1, 2, ... without gaps; else they are ilastik's, in which removed objects leave gaps.
+
+    Raises
+    ------
+    PlanError
+        If the settings do not fit the map.
+    """
+    _check_connectivity(connectivity)
+    if any(image.start) or image.size == 0:
+        raise PlanError(f"the map {image} does not begin at 0, or is empty", code="region")
+    rules = Rules(thresholding, connectivity, renumber)
+    z, y, x = (min(int(n), end) for n, end in zip(block[1:], image.shape[1:], strict=True))
+    smoother = make_smoother(thresholding, n_channels, image.shape[1:])
+    _, depth, height, width = image.shape
+    return LabelPlan(image, (1, z, y, x), rules, smoother, Tree((depth, height, width), (z, y, x)))
+
+
+def choose_block(
+    image: Box, chunk: Sequence[int], thresholding: Thresholding, *, voxel_bytes: int, limits: Settings | None = None
+) -> Index:
+    """Whole chunks that one task labels: as many as `block_voxels` and `task_memory` allow.
+
+    Parameters
+    ----------
+    image : Box
+    chunk : sequence of int, (t, z, y, x)
+    thresholding : Thresholding
+    voxel_bytes : int
+        Of a voxel of the map, in all channels that are read.
+    limits : Settings, optional
+    """
+    limits = limits or settings()
+    halo = thresholding.halo_zyx(image.shape[1:])
+
+    def fits(block: Sequence[int]) -> bool:
+        read = math.prod(n + 2 * h for n, h in zip(block, halo, strict=True))
+        return math.prod(block) <= limits.block_voxels and read * (voxel_bytes + VOXEL_BYTES) <= limits.task_memory
+
+    size = [min(n, end) for n, end in zip(chunk[1:], image.shape[1:], strict=True)]
+    while True:
+        growing = sorted((axis for axis in range(3) if size[axis] < image.shape[axis + 1]), key=lambda a: (size[a], a))
+        larger = [[min(2 * n, image.shape[i + 1]) if i == axis else n for i, n in enumerate(size)] for axis in growing]
+        fitting = next(filter(fits, larger), None)
+        if fitting is None:
+            return 1, size[0], size[1], size[2]
+        size = fitting
+
+
+def label_frame(
+    prob: npt.NDArray[Any],
+    thresholding: Thresholding,
+    *,
+    connectivity: str = "face",
+    renumber: bool = True,
+    dtype: npt.DTypeLike = "uint64",
+) -> tuple[npt.NDArray[Any], LabelSummary]:
+    """Label one time step that is in memory.
+
+    Parameters
+    ----------
+    prob : ndarray, (c, z, y, x)
+        Any type of numbers.
+    thresholding : Thresholding
+    connectivity, renumber
+        As in `plan_labels`.
+    dtype : dtype-like
+        Unsigned type of the ids. With ``uint32`` and `Thresholding.old_service` this is what the service returned that
+        came before: its numbers follow the first voxel with x fastest, too.
+
+    Returns
+    -------
+    tuple of ndarray, (z, y, x), and LabelSummary
+
+    Raises
+    ------
+    PlanError
+        If the settings do not fit the array, or the ids not the type.
+    """
+    whole = Box.whole((1, *prob.shape[1:]))
+    plan = plan_labels(
+        whole, whole.shape, thresholding, n_channels=len(prob), connectivity=connectivity, renumber=renumber
+    )
+    mask, cores = plan.smoother.masks(prob, whole.start[1:], whole.stop[1:])
+    found = label_block(mask, cores, plan.tree, 0, plan.rules)
+    ids = number(found.piece.fate, found.piece.listed)
+    if len(ids) and ids.max() > np.iinfo(dtype).max:
+        raise PlanError(f"there are {ids.max()} objects, more than {np.dtype(dtype)} can number", code="dtype")
+    labels = rename(found.labels, ids.astype(dtype))
+    return labels, summarise([found.piece.counts], plan.rules)
+
+
+def label_volume(
+    client: Client,
+    source: Source,
+    plan: LabelPlan,
+    scratch: Path,
+    write: Callable[[Box, npt.NDArray[np.uint64]], None],
+    *,
+    key: str,
+    progress: Progress,
+    is_written: Callable[[Box], bool] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> LabelSummary:
+    """Label a map of any size; a run that was interrupted goes on where it is called again with the same.
+
+    Parameters
+    ----------
+    client : Client
+    source : Source
+        Gives the map's voxels to the workers: a `Volume`, or anything picklable that reads.
+    plan : LabelPlan
+    scratch : Path
+        A folder for what is kept between the steps, seen by all workers; the caller removes it when all is done.
+    write : callable
+        Picklable; called in a worker as ``write(box, labels)``, labels (t, z, y, x), for each block; after an
+        interruption perhaps again, with the same.
+    key : str
+        Names the tasks: holds the digest of map and settings, and something that tells runs apart.
+    progress : Progress
+        Told of the steps *label*, *merge*, *sort* and *relabel*.
+    is_written : callable, optional
+        Asked here for each block whether `write` has done it already.
+    cancelled : callable, optional
+        As in `pipeline.window.run_windowed`.
+
+    Raises
+    ------
+    ReadError, WriteError, ClusterError, CancelledError
+        What is finished stays in `scratch`.
+    """
+    work = Work(plan.image, plan.tree, plan.rules, plan.smoother, scratch)
+
+    def run(name: str, task: Callable[..., Any], items: Iterable[Item], n: int, *shared: Any, voxels: int = 0) -> None:
+        with progress.stage(name, blocks=n, voxels=voxels) as stage:
+            run_windowed(
+                client,
+                task,
+                items,
+                window=settings().window_per_thread * max(count_threads(client), 1),
+                key_prefix=f"{name}-{key}",
+                shared=shared,
+                on_done=lambda item, _: stage.advance(plan.image.size // plan.n_blocks if voxels else 0),
+                cancelled=cancelled,
+            )
+
+    def missing(level: int) -> list[Place]:
+        return [place for place in work.places(level) if not work.path(place).is_file()]
+
+    todo = missing(0)
+    run("label", label_steps.label, todo, len(todo), work, source, voxels=len(todo) * plan.image.size // plan.n_blocks)
+    for level in range(1, plan.tree.top + 1):
+        todo = missing(level)
+        run(f"merge-{level}", label_steps.merge, todo, len(todo), work)
+    parts = work.parts()
+    unsorted = [part for part in parts if not work.part_path(part).is_file()]
+    run("sort", label_steps.sort, unsorted, len(unsorted), work)
+    left = [place for place in work.places(0) if is_written is None or not is_written(work.box(place))]
+    run("relabel", label_steps.relabel, left, len(left), work, parts, write)
+    return summarise(
+        [work.record(Place(t, plan.tree.top, 0))[label_steps.PIECE + "counts"] for t in range(plan.image.shape[0])],
+        plan.rules,
+    )
+
+
+def _check_connectivity(connectivity: str) -> None:
+    if connectivity not in NEIGHBOURS:
+        known = f"{' and '.join(NEIGHBOURS)}{did_you_mean(connectivity, NEIGHBOURS)}"
+        raise PlanError(f"connectivity {connectivity!r}; allowed are {known}", code="connectivity")

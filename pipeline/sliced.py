@@ -89,6 +89,11 @@ class SlicedArray(dask.array.Array):
     _base: str
     _merge: Merge | None
 
+    @property
+    def view_of_source(self) -> View:
+        """What it is made over: for tasks that read boxes which are no chunks."""
+        return self._view
+
     def __getitem__(self, index: Any) -> Any:
         view = self._view.narrow(index) if _is_basic(index) else None
         if view is None:

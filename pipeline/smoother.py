@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from numba_ops._jit import freeze
 from numba_ops.smoothing import smooth_columns, smooth_rows
 from pipeline.thresholding import Thresholding
 
@@ -86,10 +87,10 @@ class Smoother:
             out = np.empty(shape, np.float32)
             if axis == 2:
                 flat = (-1, values.shape[2]), (-1, shape[2])
-                smooth_columns(values.reshape(flat[0]), origin, length, taps, first, out.reshape(flat[1]))
+                smooth_columns(freeze(values.reshape(flat[0])), origin, length, taps, first, out.reshape(flat[1]))
             else:
                 outer, inner = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
-                source = values.reshape(outer, values.shape[axis], inner)
+                source = freeze(values.reshape(outer, values.shape[axis], inner))
                 smooth_rows(source, origin, length, taps, first, out.reshape(outer, shape[axis], inner))
             values = out
         return values
