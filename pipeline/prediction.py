@@ -219,7 +219,7 @@ def quantise(probability: npt.NDArray[np.float32], dtype: np.dtype[Any]) -> Arra
 
 
 def derive(wanted: Result, classes: npt.NDArray[np.float32]) -> Array:
-    """A result other than features from the probabilities of all classes, (c, ...); of the shape behind c, or theirs."""
+    """A result other than features, from the probabilities of all classes (c, ...)."""
     if wanted.name == "segmentation":
         return classes.argmax(axis=0).astype(np.uint8) + np.uint8(1)
     result = classes

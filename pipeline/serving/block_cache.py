@@ -115,6 +115,11 @@ class BlockCache:
         """Whether a block is there or being made."""
         return piece.key in self._entries
 
+    def pieces(self) -> list[Piece]:
+        """All blocks that are there."""
+        with self._lock:
+            return [entry.piece for entry in self._entries.values() if entry.done.is_set()]
+
     def find(self, pieces: Sequence[Piece]) -> list[Entry] | None:
         """The entries of blocks that are all done, which counts as a use of each; None if one is not."""
         with self._lock:

@@ -14,6 +14,7 @@ from pipeline.project import Project, open_project
 from pipeline.serving.configuration import Configuration, VolumeRow
 from pipeline.serving.layer import LAYERS, Layer, ServedVolume
 from pipeline.serving.layers import predicted_layers, raw_layer
+from pipeline.serving.uploads import Uploads
 from pipeline.suggestion import did_you_mean
 from pipeline.volume import Volume, open_raw
 
@@ -31,16 +32,24 @@ class Catalogue:
     volumes : sequence of ServedVolume
         In the order in which they are listed; the first is what the old routes speak of.
     projects : mapping of str to Project
+    uploads : Uploads, optional
+        Where projects that are uploaded are kept; none are taken without.
     """
 
-    def __init__(self, volumes: Sequence[ServedVolume], projects: Mapping[str, Project]) -> None:
+    def __init__(
+        self, volumes: Sequence[ServedVolume], projects: Mapping[str, Project], uploads: Uploads | None = None
+    ) -> None:
+        self.uploads = uploads
         self._volumes = {volume.name: volume for volume in volumes}
         self._projects = dict(projects)
         self._layers: dict[tuple[str, str | None], tuple[Layer, ...]] = {}
         self._lock = threading.RLock()
+        if uploads is not None:
+            for name, project in uploads.load():
+                self._projects.setdefault(name, project)
 
     @classmethod
-    def open(cls, configuration: Configuration) -> Catalogue:
+    def open(cls, configuration: Configuration, uploads: Uploads | None = None) -> Catalogue:
         """Open everything that a configuration names.
 
         Raises
@@ -49,7 +58,7 @@ class Catalogue:
             If a volume or a project cannot be opened.
         """
         projects = {row.name: open_project(row.path) for row in configuration.projects}
-        return cls([_open_volume(row, projects) for row in configuration.volumes], projects)
+        return cls([_open_volume(row, projects) for row in configuration.volumes], projects, uploads)
 
     @property
     def volumes(self) -> Mapping[str, ServedVolume]:
@@ -96,20 +105,16 @@ class Catalogue:
             Listing the names that there are.
         """
         with self._lock:
+            if name not in self._projects and self.uploads is not None and self.uploads.has(name):
+                self._projects[name] = self.uploads.open(name)  # taken in by another process
             if name not in self._projects:
                 raise UnknownError(_unknown("project", name, self._projects))
             return self._projects[name]
 
     def add_project(self, name: str, project: Project) -> None:
-        """Serve another project, on all volumes that it fits.
-
-        Raises
-        ------
-        ConflictError
-            If the name is taken by a different project.
-        """
+        """Serve one more project, on all volumes that it fits; a name that is taken keeps its project."""
         with self._lock:
-            self._projects[name] = project
+            self._projects.setdefault(name, project)
 
     def layers(self, volume: str, project: str | None = None) -> tuple[Layer, ...]:
         """The layers of a volume, raw data first.

@@ -122,14 +122,19 @@ class Engine:
         self._admission.check_size(layer, box)
         pieces = cover(layer, level, box, self._cache.holds)
         found = self._cache.find(pieces)
-        values = None if found is None else [entry.peek() for entry in found]
-        if values is not None and not any(value is None for value in values):
+        values = [value for entry in found or () if (value := entry.peek()) is not None]
+        if len(values) == len(pieces):
             return assemble(low, high, [piece.start for piece in pieces], values)
         bulk = bulk or self._admission.is_bulk(sum(not self._cache.holds(piece) for piece in pieces))
         claimed = layer.n_bytes(box), self._cache.flying_bytes, bulk, self._maker.retry_after()
         with self._admission.answer(*claimed):
             reading = Reading(self._maker, self._admission, self._session, bulk, abandoned)
             return reading.run(pieces, low, high)
+
+    def cached_boxes(self, layer: Layer, level: int) -> list[Box]:
+        """The chunks of a level that are held, over (t, z, y, x)."""
+        held = (piece for piece in self._cache.pieces() if piece.layer.digest == layer.digest)
+        return sorted(piece.box for piece in held if piece.level == level and piece.is_chunk)
 
     def statistics(self) -> dict[str, Any]:
         """Numbers for people and dashboards; bytes, blocks and requests as the names say."""

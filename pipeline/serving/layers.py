@@ -138,12 +138,9 @@ def _coarse_task(task: Task, project: Project, raw: Layer, index: int) -> Task |
 
 
 def _without_channels(level: LayerLevel, dims: str) -> LayerLevel:
-    at = dims.index("c")
-    cut = {
-        name: tuple(v for i, v in enumerate(getattr(level, name)) if i != at)
-        for name in ("shape", "chunk", "factors", "last")
-    }
-    return replace(level, **cut)
+    kept = [i for i, axis in enumerate(dims) if axis != "c"]
+    shape, chunk, factors = (tuple(v[i] for i in kept) for v in (level.shape, level.chunk, level.factors))
+    return LayerLevel(level.index, shape, chunk, factors, level.exact, tuple(level.last[i] for i in kept))
 
 
 def _digest(name: str, parts: Sequence[object], levels: Sequence[LayerLevel]) -> str:

@@ -45,6 +45,13 @@ class Piece:
         level = self.layer.level(self.level)
         return self.level > 0 and level.exact and self.layer.name != "raw"
 
+    @property
+    def is_chunk(self) -> bool:
+        """Whether it is one chunk of the level's grid."""
+        sides = zip(self.box.start, self.box.stop, self.layer.chunk(self.level), strict=True)
+        ends = self.layer.whole(self.level).stop
+        return all(a % n == 0 and b == min(a + n, end) for (a, b, n), end in zip(sides, ends, strict=True))
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Piece) and other.key == self.key
 
