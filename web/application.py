@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from typing import TYPE_CHECKING
 
-from flask_openapi3 import APIBlueprint, Info, OpenAPI
+from flask_openapi3 import APIBlueprint, OpenAPI
 
 from web import errors, logs
+from web.api_pages import make_app
 from web.blueprints import BLUEPRINTS
 from web.metrics import Metrics
 from web.options import Options
@@ -20,7 +22,7 @@ LARGEST_BODY = 64 << 10  # bytes; a route that takes more says so itself
 
 def build(engine: Engine, options: Options) -> OpenAPI:
     """The app over an engine; see `web.create_app`."""
-    app = OpenAPI("web", info=Info(title="VoxelForest", version="1"), doc_ui=False)
+    app = make_app(importlib.metadata.version("voxelforest"))
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.extensions["engine"] = engine

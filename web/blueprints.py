@@ -4,4 +4,12 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-BLUEPRINTS: tuple[Blueprint, ...] = ()
+from web import api, api_pages, old_routes, old_settings, route_list
+
+BLUEPRINTS: tuple[Blueprint, ...] = (
+    old_routes.blueprint,
+    old_settings.blueprint,
+    api.blueprint,
+    api_pages.blueprint,
+    route_list.blueprint,
+)

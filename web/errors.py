@@ -11,6 +11,7 @@ import logging
 import math
 
 from flask import Flask, Response, g, json, request
+from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from pipeline import errors
@@ -55,6 +56,7 @@ STATUSES: tuple[tuple[type[BaseException], int], ...] = (
     (errors.VolumeError, 500),
     (errors.ProjectError, 400),
     (errors.PlanError, 400),
+    (errors.CatalogueError, 400),
     (errors.UnknownError, 404),
     (errors.GoneError, 410),
     (errors.ConflictError, 409),
@@ -65,7 +67,14 @@ STATUSES: tuple[tuple[type[BaseException], int], ...] = (
     (errors.RequestError, 400),
     (errors.ClusterError, 503),
     (MemoryError, 503),
+    (ParseException, 400),  # a body in chunks that are none
 )
+
+# Statuses whose cause is the server's own business.
+UNSAID = {
+    500: "The server could not answer; its log says why, under the id in request_id.",
+    503: "The server cannot compute this now: its workers do not answer, or memory is short. Try again later.",
+}
 
 
 def register(app: Flask) -> None:
@@ -84,22 +93,14 @@ def status_of(error: BaseException) -> int:
 def answer(error: Exception) -> Response:
     """The problem document of an error."""
     status = status_of(error)
-    if status >= 500:
+    asked = isinstance(error, errors.RequestError)  # about the request, not about the server
+    if status >= 500 and not asked:
         LOG.error("request failed", exc_info=error, extra={"request_id": g.get("request_id")})
-    if status == 500 or not isinstance(error, errors.PipelineError):
-        text = (
-            "The server could not answer; its log says why, under the id in request_id."
-            if status == 500
-            else "The server is short of memory; try again later, or ask for less."
-        )
-        return problem(status, text)
-    response = problem(
-        status,
-        error.message,
-        code=error.code,
-        given=getattr(error, "given", None),
-        allowed=getattr(error, "allowed", None),
-    )
+    if asked or (status < 500 and isinstance(error, errors.PipelineError)):
+        given, allowed = getattr(error, "given", None), getattr(error, "allowed", None)
+        response = problem(status, error.message, code=error.code, given=given, allowed=allowed)  # type: ignore[attr-defined]
+    else:
+        response = problem(status, UNSAID.get(status, "This is not a request that HTTP allows."))
     if status in (429, 503):
         seconds = getattr(error, "retry_after", RETRY_SECONDS)
         response.headers["Retry-After"] = str(max(1, math.ceil(seconds)))

@@ -41,17 +41,24 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(document, default=str)
 
 
+class NoEpilogue(logging.Filter):
+    """Leaves out what gunicorn says of a process that could not start: the process has said why."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is to be logged."""
+        return not record.msg.startswith(("Worker (pid:%s) exited", "Shutting down: %s", "Reason: %s"))
+
+
 def configure(level: int = logging.INFO) -> None:
     """Send what the server logs to stderr, one object a line."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
+    handler.addFilter(NoEpilogue())
     for name in ("web", "gunicorn.error"):
         logger = logging.getLogger(name)
         logger.handlers = [handler]
         logger.propagate = False
         logger.setLevel(level)
-    # gunicorn tells of each process that it starts and stops; what matters to a person comes from us.
-    logging.getLogger("gunicorn.error").setLevel(logging.WARNING)
 
 
 def register(app: Flask) -> None:

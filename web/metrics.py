@@ -16,13 +16,17 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from pipeline.errors import ClusterError
+
 if TYPE_CHECKING:
     from pipeline.serving.engine import Engine
 
 # Seconds; fine below 25 ms, where tiles from the cache are to be.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 # Statistics of the engine that only ever grow; the others are gauges.
-GROWING = frozenset({"hits", "misses", "evictions", "computations", "refused", "abandoned", "retries"})
+GROWING = frozenset(
+    {"hits", "misses", "evictions", "computations", "refused", "abandoned", "retries", "joined", "failures"}
+)
 
 blueprint = Blueprint("metrics", __name__)
 
@@ -104,3 +108,12 @@ def show_metrics() -> Response:
 def tell_alive() -> Response:
     """Whether this process answers at all."""
     return Response("ok\n", content_type="text/plain; charset=utf-8")
+
+
+@blueprint.get("/readyz")
+def tell_ready() -> Response:
+    """Whether regions can be computed: 200 with a connection to the workers, else 503."""
+    engine: Engine = current_app.extensions["engine"]
+    if not engine.ready():
+        raise ClusterError("there is no connection to where blocks are computed")
+    return Response("ready\n", content_type="text/plain; charset=utf-8")

@@ -84,7 +84,7 @@ class Guard:
         if request.method in SAFE:
             return
         origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")
-        if origin is not None and (urlsplit_host(origin) == request.headers.get("Host") or origin in self._cors()):
+        if origin is not None and (origin_host(origin) == request.headers.get("Host") or origin in self._cors()):
             return
         if origin is None and site in (None, "same-origin", "none"):
             return
@@ -159,7 +159,7 @@ def host_name(header: str) -> str | None:
     return (match[1] or match[2]).lower() if match else None
 
 
-def urlsplit_host(origin: str) -> str | None:
+def origin_host(origin: str) -> str | None:
     """Host and port of an Origin header, as a Host header has them; None where it names none."""
     try:
         parts = urlsplit(origin)

@@ -1,0 +1,175 @@
+"""What the new API takes and gives, as its OpenAPI document describes it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from flask_openapi3 import FileStorage
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from web.roi import RANGE
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+Name = Annotated[str, StringConstraints(pattern=NAME)]
+Range = Annotated[str, StringConstraints(pattern=f"^({RANGE})$")]
+Format = Literal["npy", "raw", "png", "tiff", "hdf5"]
+Colors = Literal["auto", "grey", "classes", "labels"]
+# A number as text, so that NaN and infinity are no numbers.
+WINDOW = r"^-?[0-9]{1,20}(\.[0-9]{1,20})?:-?[0-9]{1,20}(\.[0-9]{1,20})?$"
+
+
+class Strict(BaseModel):
+    """Nothing that is not described is taken."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class VolumePath(Strict):
+    """A volume by its name."""
+
+    volume: str = Field(description="Name of the volume.")
+
+
+class LayerPath(VolumePath):
+    """A layer by its name."""
+
+    layer: str = Field(description="raw, probabilities, segmentation, uncertainty or labels.")
+
+
+class ProjectPath(Strict):
+    """A project by its name."""
+
+    project: str = Field(description="Name of the project.")
+
+
+class ProjectQuery(Strict):
+    """Which project's layers are meant."""
+
+    project: Name | None = Field(None, description="Name of a project; the volume's first one by default.")
+
+
+class RoiQuery(ProjectQuery):
+    """A region of a layer, and the form of the answer."""
+
+    t: Range | None = Field(None, description="Time steps: an index or a range, `start:stop`; all by default.")
+    c: Range | None = Field(None, description="Channels or classes, from 0.")
+    z: Range | None = Field(None, description="Planes.")
+    y: Range | None = Field(None, description="Rows.")
+    x: Range | None = Field(None, description="Columns.")
+    level: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,3}$")] = Field("0", description="0 is the finest.")
+    format: Format = Field("npy", description="npy, tiff, hdf5: files; raw: the values in C order, little-endian.")
+    colors: Colors = Field(
+        "auto", description="Of a PNG: brightness, the project's class colours, or a colour for each id."
+    )
+    window: Annotated[str, StringConstraints(pattern=WINDOW)] | None = Field(
+        None, description="Of a grey PNG: the values shown black and white, `low:high`."
+    )
+
+
+class UploadForm(Strict):
+    """A project file and the name that it gets."""
+
+    name: Name = Field(description="Name that requests call it by.")
+    file: FileStorage = Field(description="An ilastik project file (.ilp), trained and saved.")
+
+
+class Problem(BaseModel):
+    """Why a request was not answered (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str | None = None
+    given: str | None = None
+    allowed: str | None = None
+    request_id: str
+
+
+class Channel(BaseModel):
+    """A channel or class."""
+
+    name: str
+    color: tuple[int, int, int] | None
+
+
+class LevelInfo(BaseModel):
+    """One level of a layer; lists are in the order of the layer's dims."""
+
+    level: int
+    shape: list[int]
+    chunk: list[int]
+    factors: list[int]
+    exact: bool
+
+
+class LayerInfo(BaseModel):
+    """A layer."""
+
+    name: str
+    volume: str
+    project: str | None
+    digest: str
+    dims: str
+    shape: list[int]
+    dtype: str
+    spacing: dict[str, float]
+    units: dict[str, str]
+    channels: list[Channel]
+    value_range: tuple[float, float] | None
+    levels: list[LevelInfo]
+    urls: dict[str, str]
+
+
+class VolumeInfo(BaseModel):
+    """A volume; lists are in the order of its dims."""
+
+    name: str
+    dims: str
+    shape: list[int]
+    dtype: str
+    spacing: dict[str, float]
+    units: dict[str, str]
+    projects: list[str]
+    layers: list[str]
+
+
+class VolumeList(BaseModel):
+    """All volumes."""
+
+    volumes: list[VolumeInfo]
+
+
+class LayerList(BaseModel):
+    """The layers of a volume."""
+
+    layers: list[LayerInfo]
+
+
+class ProjectInfo(BaseModel):
+    """A project."""
+
+    name: str
+    workflow: str
+    version: str
+    axes: str
+    digest: str
+    classes: list[Channel]
+    features: int
+    trees: int
+    volumes: list[str]
+
+
+class ProjectList(BaseModel):
+    """All projects."""
+
+    projects: list[ProjectInfo]
+
+
+class CacheInfo(BaseModel):
+    """What the cache holds and has done since the server started."""
+
+    model_config = ConfigDict(extra="allow")
+
+    hit_rate: float
+    numbers: dict[str, Any]
