@@ -33,20 +33,24 @@ def smooth_rows(src, origin, length, taps, start, out):
         Image row of the first row of `out`.
     out : ndarray, float32, (outer, rows, inner), C order
     """
-    radius = len(taps) // 2
+    reach = len(taps)
+    at = np.empty(reach, np.int64)
+    flat = src.reshape(-1)
+    result = out.reshape(-1)
     sums = np.empty(PIECE)
+    inner = out.shape[2]
     for o in range(out.shape[0]):
         for i in range(out.shape[1]):
-            for first in range(0, out.shape[2], PIECE):
-                n = min(PIECE, out.shape[2] - first)
-                sums[:n] = 0.0
-                for j in range(len(taps)):
-                    row = mirror(start + i + j - radius, length) - origin
-                    tap = taps[j]
-                    for x in range(n):
-                        sums[x] += tap * src[o, row, first + x]
+            for j in range(reach):
+                row = mirror(start + i + j - reach // 2, length) - origin
+                at[j] = (o * src.shape[1] + row) * inner
+            to = (o * out.shape[1] + i) * inner
+            for first in range(0, inner, PIECE):
+                n = min(PIECE, inner - first)
+                _sum_taps(flat, at, first, taps, sums, n)
+                piece = result[to + first : to + first + n]
                 for x in range(n):
-                    out[o, i, first + x] = np.float32(sums[x])
+                    piece[x] = np.float32(sums[x])
 
 
 @jit
@@ -60,20 +64,45 @@ def smooth_columns(src, origin, length, taps, start, out):
     origin, length, taps, start
     out : ndarray, float32, (rows, columns), C order
     """
-    radius = len(taps) // 2
+    reach = len(taps)
     n = out.shape[1]
-    padded = np.empty(n + 2 * radius)
+    at = np.arange(reach)
+    padded = np.empty(n + reach - 1, np.float32)
+    begin = start - reach // 2
+    low, high = max(-begin, 0), min(length - begin, n + reach - 1)  # the part that is not mirrored
     sums = np.empty(n)
     for y in range(out.shape[0]):
-        for x in range(n + 2 * radius):
-            inside = start + x - radius
-            if inside < 0 or inside >= length:
-                inside = mirror(inside, length)
-            padded[x] = src[y, inside - origin]
-        sums[:] = 0.0
-        for j in range(len(taps)):
-            tap = taps[j]
-            for x in range(n):
-                sums[x] += tap * padded[x + j]
+        padded[low:high] = src[y, begin + low - origin : begin + high - origin]
+        for x in range(low):
+            padded[x] = src[y, mirror(begin + x, length) - origin]
+        for x in range(high, n + reach - 1):
+            padded[x] = src[y, mirror(begin + x, length) - origin]
+        _sum_taps(padded, at, 0, taps, sums, n)
+        row = out[y]
         for x in range(n):
-            out[y, x] = np.float32(sums[x])
+            row[x] = np.float32(sums[x])
+
+
+@jit
+def _sum_taps(src, at, first, taps, sums, n):
+    """``sums[x] = taps[0] * src[at[0] + first + x] + taps[1] * ...``, from left to right; four taps in one go.
+
+    Rows are taken as slices, since an index that could be negative keeps the compiler from using vectors.
+    """
+    sums[:n] = 0.0
+    j = 0
+    while j + 4 <= len(taps):
+        k0, k1, k2, k3 = taps[j], taps[j + 1], taps[j + 2], taps[j + 3]
+        s0 = src[at[j] + first : at[j] + first + n]
+        s1 = src[at[j + 1] + first : at[j + 1] + first + n]
+        s2 = src[at[j + 2] + first : at[j + 2] + first + n]
+        s3 = src[at[j + 3] + first : at[j + 3] + first + n]
+        for x in range(n):
+            sums[x] = sums[x] + k0 * s0[x] + k1 * s1[x] + k2 * s2[x] + k3 * s3[x]
+        j += 4
+    while j < len(taps):
+        k0 = taps[j]
+        s0 = src[at[j] + first : at[j] + first + n]
+        for x in range(n):
+            sums[x] += k0 * s0[x]
+        j += 1

@@ -133,14 +133,10 @@ def label_lazily(
     thresholding.check(n_channels, image.shape[1:])
     wanted = slice(min(thresholding.channels), max(thresholding.channels) + 1)
     if block is None:
-        chunk = (
-            {str(d): max(sizes) for d, sizes in zip(prob.dims, prob.chunks or prob.shape, strict=True)}
-            if prob.chunks
-            else {}
-        )
+        chunks = {str(d): max(int(n) for n in sizes) for d, sizes in prob.chunksizes.items()}
         voxel_bytes = prob.dtype.itemsize * (wanted.stop - wanted.start)
-        start = [chunk.get(axis, min(length.get(axis, 1), 64)) for axis in AXES]
-        block = choose_block(image, start, thresholding, voxel_bytes=voxel_bytes)
+        chunk = [chunks.get(axis, 1) for axis in AXES]
+        block = choose_block(image, chunk, thresholding, voxel_bytes=voxel_bytes)
     plan = plan_labels(
         image,
         block,
