@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import IO, Any
 
 from flask import Response, current_app, jsonify, request
 from flask_openapi3 import APIBlueprint, Tag
 from werkzeug.datastructures import FileStorage
 
 from pipeline.config import settings
+from pipeline.errors import ConflictError
+from pipeline.project import Project
+from pipeline.serving.catalogue import Catalogue
 from pipeline.serving.engine import Engine
-from pipeline.serving.uploads import open_uploads
 from web import api_models as models
 from web.connection import watch
 from web.descriptions import describe_layer, describe_project, describe_volume
-from web.errors import HttpError
+from web.errors import HttpError, problem
 from web.roi import parse_region
 from web.roi_answers import CONTENT_TYPES, encode
 
@@ -110,8 +112,7 @@ def add_project() -> tuple[Response, int, dict[str, str]]:
             allowed="name, file",
         )
     catalogue = _engine().catalogue
-    project = open_uploads().add(name, file.stream)
-    catalogue.add_project(name, project)
+    project = _take_in(catalogue, name, file.stream)
     location = f"{blueprint.url_prefix}/projects/{name}"
     return jsonify(describe_project(catalogue, name, project)), 201, {"Location": location}
 
@@ -139,6 +140,16 @@ def check_query() -> None:
             )
 
 
+def _take_in(catalogue: Catalogue, name: str, stream: IO[bytes]) -> Project:
+    if catalogue.uploads is None:
+        raise HttpError("this server takes no uploads", 403, code="uploads")
+    if name in catalogue.projects and not catalogue.uploads.has(name):
+        raise ConflictError(f"a project of the configuration is called {name!r}; choose another name", code="name")
+    project = catalogue.uploads.add(name, stream)
+    catalogue.add_project(name, project)
+    return project
+
+
 def _engine() -> Engine:
     engine: Engine = current_app.extensions["engine"]
     return engine
@@ -146,9 +157,10 @@ def _engine() -> Engine:
 
 def answer_invalid(error: Any) -> Response:
     """The answer to parameters that are not as described."""
-    from web.errors import problem
-
     first = error.errors(include_url=False, include_input=True)[0]
     name = ".".join(str(part) for part in first["loc"])
+    model = getattr(models, error.title, None)
+    field = model.model_fields.get(name) if model is not None else None
+    allowed = (field.description if field else None) or ", ".join(model.model_fields if model else ())
     given = f"{name}={str(first.get('input'))[:100]}"
-    return problem(400, f"{name}: {first['msg']}", code="query", given=given)
+    return problem(400, f"{name[:100]}: {first['msg']}", code="query", given=given, allowed=allowed)

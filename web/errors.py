@@ -9,10 +9,12 @@ from __future__ import annotations
 import http
 import logging
 import math
+from typing import cast
 
 from flask import Flask, Response, g, json, request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.wrappers import Response as WsgiResponse
 
 from pipeline import errors
 
@@ -129,12 +131,12 @@ def _title(status: int) -> str:
         return "Client Closed Request"
 
 
-def _answer_http(error: HTTPException) -> Response:
+def _answer_http(error: HTTPException) -> WsgiResponse:
     """Errors that Flask raises itself: unknown routes, methods, bodies that are too large."""
     if error.response is not None:  # a response that was raised
-        return Response.force_type(error.response)
+        return cast(WsgiResponse, error.response)
     if error.code is None or error.code < 400:  # redirects to the URL with a slash at its end
-        return Response.force_type(error.get_response())
+        return cast(WsgiResponse, error.get_response())
     if isinstance(error, MethodNotAllowed):
         methods = ", ".join(sorted(error.valid_methods or ()))
         response = problem(405, f"{request.method} is not allowed here.", given=request.method, allowed=methods)

@@ -58,7 +58,7 @@ def configure(level: int = logging.INFO) -> None:
         logger = logging.getLogger(name)
         logger.handlers = [handler]
         logger.propagate = False
-        logger.setLevel(level)
+        logger.setLevel(level if name == "web" else logging.WARNING)
 
 
 def register(app: Flask) -> None:

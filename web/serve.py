@@ -119,16 +119,17 @@ def open_catalogue(
     from pipeline.errors import CatalogueError
     from pipeline.serving.catalogue import Catalogue
     from pipeline.serving.configuration import configure, read_configuration
+    from pipeline.serving.uploads import open_uploads
 
     if config is not None:
         if project is not None or dataset is not None or axes is not None or level:
             raise CatalogueError("--config names what is served; leave out PROJECT, RAW, --dataset, --axes and --level")
-        return Catalogue.open(read_configuration(config))
+        return Catalogue.open(read_configuration(config), open_uploads())
     if raw is None and project is not None and not project.lower().endswith(".ilp"):
         project, raw = None, project
     if raw is None:
         raise CatalogueError("name what is to be served: PROJECT RAW, RAW alone, or --config FILE")
-    return Catalogue.open(configure(project, raw, dataset=dataset, axes=axes, level=level))
+    return Catalogue.open(configure(project, raw, dataset=dataset, axes=axes, level=level), open_uploads())
 
 
 def _parse_bytes(text: str | None) -> int | None:

@@ -1,0 +1,161 @@
+"""The real server as a process of its own, for tests that talk HTTP to it."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psutil
+
+from tests.commands import COMMAND
+
+READY = "listening on "
+START_SECONDS = 240.0  # kernels may have to be compiled
+STOP_SECONDS = 45.0
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode()
+
+    @property
+    def document(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that is running.
+
+    Parameters
+    ----------
+    process : Popen
+    url : str
+        As it said itself.
+    log : Path
+        What it writes on stderr.
+    """
+
+    process: subprocess.Popen[str]
+    url: str
+    log: Path
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        parts = urlsplit(self.url)
+        assert parts.hostname is not None
+        assert parts.port is not None
+        return parts.hostname, parts.port
+
+    def ask(
+        self, target: str, *, method: str = "GET", headers: Mapping[str, str] | None = None, body: bytes | None = None
+    ) -> Reply:
+        """Send one request over a connection of its own; `target` goes out as it is."""
+        connection = http.client.HTTPConnection(*self.address, timeout=120)
+        with contextlib.closing(connection):
+            connection.request(method, target, body, dict(headers or {}))
+            answer = connection.getresponse()
+            return Reply(answer.status, answer.headers, answer.read())
+
+    def send(self, request: bytes, *, seconds: float = 60.0) -> bytes:
+        """Send bytes as they are; returns all that comes back until the server hangs up."""
+        with socket.create_connection(self.address, timeout=seconds) as connection:
+            connection.sendall(request)
+            parts = []
+            with contextlib.suppress(ConnectionResetError):
+                while part := connection.recv(1 << 16):
+                    parts.append(part)
+            return b"".join(parts)
+
+    def logged(self) -> list[dict[str, Any]]:
+        """The lines of the log that are JSON."""
+        lines = self.log.read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that answer."""
+        return psutil.Process(self.process.pid).children()
+
+
+@contextlib.contextmanager
+def serving(
+    *arguments: object, folder: Path, environment: Mapping[str, str] | None = None, port: int = 0
+) -> Iterator[Server]:
+    """A server while the context lasts; then it is asked to stop, and has to stop cleanly.
+
+    Parameters
+    ----------
+    arguments
+        Of ``voxelforest serve``.
+    folder : Path
+        For its data and its log.
+    environment : mapping, optional
+        Added to that of the tests.
+    """
+    log = folder / "server.log"
+    data = {"VOXELFOREST_DATA_DIR": str(folder / "data")}
+    with log.open("w") as stderr:
+        process = subprocess.Popen(
+            [COMMAND, "serve", *map(str, arguments), "--port", str(port)],
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            env={**os.environ, **data, **(environment or {})},
+            start_new_session=True,
+        )
+    try:
+        yield Server(process, _wait_until_ready(process, log), log)
+    finally:
+        stop(process)
+
+
+def stop(process: subprocess.Popen[str], with_signal: int = signal.SIGTERM) -> int:
+    """Ask a server to stop, and wait until all its processes have; returns its exit code."""
+    children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+    process.send_signal(with_signal)
+    try:
+        code = process.wait(STOP_SECONDS)
+        _, running = psutil.wait_procs(children, timeout=5)
+        assert running == []
+        return code
+    finally:
+        for child in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _wait_until_ready(process: subprocess.Popen[str], log: Path) -> str:
+    assert process.stdout is not None
+    lines: list[str] = []
+    reader = threading.Thread(target=lambda: lines.append(process.stdout.readline()), daemon=True)  # type: ignore[union-attr]
+    reader.start()
+    reader.join(START_SECONDS)
+    said = lines[0] if lines else ""
+    assert said.startswith(READY), f"the server said {said!r}\n{log.read_text(encoding='utf-8')[-4000:]}"
+    return said.removeprefix(READY).strip()
