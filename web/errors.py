@@ -136,7 +136,7 @@ def _answer_http(error: HTTPException) -> WsgiResponse:
     if error.response is not None:  # a response that was raised
         return cast(WsgiResponse, error.response)
     if error.code is None or error.code < 400:  # redirects to the URL with a slash at its end
-        return cast(WsgiResponse, error.get_response())
+        return error.get_response()
     if isinstance(error, MethodNotAllowed):
         methods = ", ".join(sorted(error.valid_methods or ()))
         response = problem(405, f"{request.method} is not allowed here.", given=request.method, allowed=methods)
