@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,6 +30,7 @@ Workers = Annotated[
 Threads = Annotated[int, typer.Option(min=1, max=1024, help="Requests that one process answers at a time.")]
 Cors = Annotated[list[str] | None, typer.Option(help="Origin whose pages may read, as https://viewer.example; or *.")]
 AllowHost = Annotated[list[str] | None, typer.Option(help="Further name that requests may call the server by.")]
+MaxSize = Annotated[str | None, typer.Option(help="Serve the first part alone, at most as long as x=512,y=512.")]
 NoAuth = Annotated[bool, typer.Option("--no-auth", help="Let everybody in who can reach the address.")]
 
 
@@ -50,10 +51,12 @@ def serve(
     threads: Threads = 64,
     cors: Cors = None,
     allow_host: AllowHost = None,
-    no_auth: NoAuth = False,
+    no_auth: MaxSize = Annotated[str | None, typer.Option(help="Serve the first part alone, at most as long as x=512,y=512.")]
+NoAuth = False,
     dataset: Dataset = None,
     axes: Axes = None,
     level: Level = 0,
+    max_size: MaxSize = None,
 ) -> None:
     """Serve volumes and what projects make of them: a page, viewers' formats, an API."""
     from pipeline.cluster import LOCAL_NAMES, check_scheduler
@@ -66,7 +69,7 @@ def serve(
     def make_engine(tell: Callable[[str], None]) -> Engine:
         from pipeline.serving.engine import Engine
 
-        catalogue = open_catalogue(project, raw, config, dataset, axes, level)
+        catalogue = open_catalogue(project, raw, config, dataset=dataset, axes=axes, level=level, max_size=max_size)
         for served in catalogue.volumes.values():
             tell(f"{served.name}: {served.volume.url}: {served.volume.axes_reason}")
         tell("making ready; the first start on a machine compiles kernels, which takes about a minute")
@@ -106,10 +109,15 @@ def make_options(host: str, cors: list[str], allow_host: list[str], no_auth: boo
     return Options(host, tuple(allow_host), tuple(origin.rstrip("/") for origin in cors), token)
 
 
-def open_catalogue(
-    project: str | None, raw: str | None, config: str | None, dataset: str | None, axes: str | None, level: int
-) -> Catalogue:
+def open_catalogue(project: str | None, raw: str | None, config: str | None, **options: Any) -> Catalogue:
     """What the command line, or the file that it names, says is to be served.
+
+    Parameters
+    ----------
+    project, raw, config : str, optional
+        Paths.
+    options
+        Of the volume: those of `pipeline.serving.configuration.configure`.
 
     Raises
     ------
@@ -122,14 +130,14 @@ def open_catalogue(
     from pipeline.serving.uploads import open_uploads
 
     if config is not None:
-        if project is not None or dataset is not None or axes is not None or level:
-            raise CatalogueError("--config names what is served; leave out PROJECT, RAW, --dataset, --axes and --level")
+        if project is not None or any(options.values()):
+            raise CatalogueError("--config names what is served; leave out PROJECT, RAW and the options of a volume")
         return Catalogue.open(read_configuration(config), open_uploads())
     if raw is None and project is not None and not project.lower().endswith(".ilp"):
         project, raw = None, project
     if raw is None:
         raise CatalogueError("name what is to be served: PROJECT RAW, RAW alone, or --config FILE")
-    return Catalogue.open(configure(project, raw, dataset=dataset, axes=axes, level=level), open_uploads())
+    return Catalogue.open(configure(project, raw, **options), open_uploads())
 
 
 def _parse_bytes(text: str | None) -> int | None:

@@ -6,10 +6,12 @@ import re
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 from pipeline.axes import AxesGuessedWarning
 from pipeline.errors import CatalogueError, GoneError, PlanError, UnknownError, VolumeError
+from pipeline.formats.first_part import FirstPart
 from pipeline.project import Project, open_project
 from pipeline.serving.configuration import Configuration, VolumeRow
 from pipeline.serving.layer import LAYERS, Layer, ServedVolume
@@ -195,7 +197,9 @@ def _open_volume(row: VolumeRow, projects: Mapping[str, Project]) -> ServedVolum
         if name not in projects:
             raise CatalogueError(f"volume {row.name}: " + _unknown("project", name, projects))
     project_axes = projects[names[0]].axes if names else None
-    volume = _open_level(row, row.level, project_axes)
+    volume = _cut(_open_level(row, row.level, project_axes), dict(row.max_size))
+    if row.max_size:  # the file's own pyramid is of the whole
+        return ServedVolume(row.name, volume, names)
     coarser = []
     for level in range(row.level + 1, row.level + 1 + _MOST_LEVELS):
         try:
@@ -216,6 +220,18 @@ def _open_level(row: VolumeRow, level: int, project_axes: str | None) -> Volume:
             project_axes=project_axes,
             version=row.version,
         )
+
+
+def _cut(volume: Volume, limits: Mapping[str, int]) -> Volume:
+    """The first part of a volume, nowhere longer than the limits."""
+    axes = volume.source_axes
+    for axis in limits:
+        if axis not in axes:
+            raise CatalogueError(f"{volume.url}: max_size names the axis {axis}; there is {', '.join(axes)}")
+    shape = tuple(min(n, limits.get(axis, n)) for axis, n in zip(axes, volume.source.shape, strict=True))
+    if shape == tuple(volume.source.shape):
+        return volume
+    return replace(volume, source=FirstPart(volume.source, shape))
 
 
 def _unknown(what: str, name: str, known: Mapping[str, object]) -> str:

@@ -10,6 +10,7 @@
     level = 0
     version = "2"
     projects = ["nuclei"]      # all by default, the first of them where a request names none
+    max_size = {x = 512}       # serve only the first part, with borders where it was cut
 
     [[projects]]
     name = "nuclei"
@@ -32,12 +33,13 @@ from pipeline.suggestion import did_you_mean
 
 LARGEST_FILE = 1 << 20  # bytes; thousands of volumes take less
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
+_SIZE = re.compile(r"[0-9]{1,15}", re.ASCII)
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+", re.ASCII)
 
 
 @dataclass(frozen=True)
 class VolumeRow:
-    """A volume; the options are those of `pipeline.volume.open_raw`."""
+    """A volume; the options are those of `pipeline.volume.open_raw`, and the longest that axes may be."""
 
     name: str
     path: str
@@ -46,6 +48,7 @@ class VolumeRow:
     level: int = 0
     version: str | None = None
     projects: tuple[str, ...] | None = None
+    max_size: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,11 +68,18 @@ class Configuration:
 
 
 def configure(
-    project: str | None, raw: str, *, dataset: str | None = None, axes: str | None = None, level: int = 0
+    project: str | None,
+    raw: str,
+    *,
+    dataset: str | None = None,
+    axes: str | None = None,
+    level: int = 0,
+    max_size: str | None = None,
 ) -> Configuration:
-    """One volume and at most one project, named after their files."""
+    """One volume and at most one project, named after their files; `max_size` as ``x=512,y=512``."""
     projects = () if project is None else (ProjectRow(_name_of(Path(project).stem), project),)
-    volume = VolumeRow(_name_of(nickname(raw)), raw, dataset, axes, level)
+    limits = () if max_size is None else _limits(_split(max_size), "max_size")
+    volume = VolumeRow(_name_of(nickname(raw)), raw, dataset, axes, level, max_size=limits)
     return Configuration((volume,), projects)
 
 
@@ -149,7 +159,24 @@ def _volume(row: Mapping[str, Any], folder: Path) -> VolumeRow:
         level,
         _text(row, "version", where),
         None if projects is None else tuple(projects),
+        _limits(row.get("max_size", {}), f"{where}: max_size"),
     )
+
+
+def _split(text: str) -> dict[str, Any]:
+    """What a text such as ``x=512,y=512`` says of each axis."""
+    pairs = [part.partition("=") for part in text.replace(" ", "").split(",")]
+    return {axis: int(n) if _SIZE.fullmatch(n) else n for axis, _, n in pairs}
+
+
+def _limits(given: Any, where: str) -> tuple[tuple[str, int], ...]:
+    good = isinstance(given, dict) and all(
+        axis in tuple("tczyx") and isinstance(n, int) and not isinstance(n, bool) and n >= 1
+        for axis, n in given.items()
+    )
+    if not good:
+        raise CatalogueError(f"{where} is to give lengths of axes, such as x=512, each at least 1; not {given!r}")
+    return tuple(given.items())
 
 
 def _project(row: Mapping[str, Any], folder: Path) -> ProjectRow:
