@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from web import api, api_pages, old_routes, old_settings, route_list
+from web import api, api_pages, client_files, old_routes, old_settings, page, route_list, virtual
 
 BLUEPRINTS: tuple[Blueprint, ...] = (
     old_routes.blueprint,
     old_settings.blueprint,
     api.blueprint,
     api_pages.blueprint,
+    virtual.blueprint,
+    page.blueprint,
+    client_files.blueprint,
     route_list.blueprint,
 )

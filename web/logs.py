@@ -13,6 +13,7 @@ import re
 import sys
 import time
 import traceback
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -67,26 +68,54 @@ def register(app: Flask) -> None:
     app.after_request(_end)
 
 
+def choose_id(given: str) -> str:
+    """The id that a request brings, if it is one, else a new one."""
+    return given if REQUEST_ID.fullmatch(given) else os.urandom(8).hex()
+
+
 def _begin() -> None:
     g.began = time.perf_counter()
-    given = request.headers.get("X-Request-Id", "")
-    g.request_id = given if REQUEST_ID.fullmatch(given) else os.urandom(8).hex()
+    g.request_id = choose_id(request.headers.get("X-Request-Id", ""))
 
 
 def _end(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.request_id
-    if ACCESS.isEnabledFor(logging.INFO):
-        ACCESS.info(
-            "request",
-            extra={
-                "request_id": g.request_id,
-                "method": request.method,
-                "path": request.path[:LONGEST_PATH],
-                "parameters": sorted(request.args)[:20] or None,
-                "status": response.status_code,
-                "bytes": response.calculate_content_length(),
-                "seconds": round(time.perf_counter() - g.began, 6),
-                "client": request.remote_addr,
-            },
-        )
+    tell(
+        g.request_id,
+        request.method,
+        request.path,
+        response.status_code,
+        response.calculate_content_length(),
+        time.perf_counter() - g.began,
+        request.remote_addr,
+        request.args,
+    )
     return response
+
+
+def tell(
+    request_id: str,
+    method: str,
+    path: str,
+    status: int,
+    n_bytes: int | None,
+    seconds: float,
+    client: str | None,
+    parameters: Iterable[str] = (),
+) -> None:
+    """Log how a request was answered."""
+    if not ACCESS.isEnabledFor(logging.INFO):
+        return
+    ACCESS.info(
+        "request",
+        extra={
+            "request_id": request_id,
+            "method": method,
+            "path": path[:LONGEST_PATH],
+            "parameters": sorted(parameters)[:20] or None,
+            "status": status,
+            "bytes": n_bytes,
+            "seconds": round(seconds, 6),
+            "client": client,
+        },
+    )

@@ -67,10 +67,15 @@ class Metrics:
         # The rule, not the path: series are as many as routes, whatever is asked for.
         route = request.url_rule.rule if request.url_rule else "none"
         method = request.method if request.method in ("GET", "HEAD", "POST", "OPTIONS") else "other"
-        self._requests.labels(method, route, response.status_code).inc()
-        self._seconds.labels(route).observe(time.perf_counter() - g.began)
-        self._bytes.inc(response.calculate_content_length() or 0)
+        seconds = time.perf_counter() - g.began
+        self.count(method, route, response.status_code, seconds, response.calculate_content_length() or 0)
         return response
+
+    def count(self, method: str, route: str, status: int, seconds: float, n_bytes: int) -> None:
+        """Count one answer; those that are given out before the app is asked come here themselves."""
+        self._requests.labels(method, route, status).inc()
+        self._seconds.labels(route).observe(seconds)
+        self._bytes.inc(n_bytes)
 
     def _end(self, _error: BaseException | None) -> None:
         if g.pop("counted", False):

@@ -1,0 +1,1 @@
+"""Documents of virtual volumes: what a reader asks for before it asks for chunks; pure functions of a layer."""
