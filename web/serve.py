@@ -51,8 +51,7 @@ def serve(
     threads: Threads = 64,
     cors: Cors = None,
     allow_host: AllowHost = None,
-    no_auth: MaxSize = Annotated[str | None, typer.Option(help="Serve the first part alone, at most as long as x=512,y=512.")]
-NoAuth = False,
+    no_auth: NoAuth = False,
     dataset: Dataset = None,
     axes: Axes = None,
     level: Level = 0,
