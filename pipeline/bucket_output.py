@@ -156,6 +156,11 @@ class BucketOutput:
             if self.place(f"{folder}/{key}") not in known:
                 yield key
 
+    def remove_folder(self, folder: str) -> None:
+        """Remove all below a key of the partial output, documents and chunks."""
+        for key in dict.fromkeys((self.partial_key, self.chunks_key)):
+            self._bucket.delete(self._bucket.keys(f"{key}/{folder}/"))
+
     def publish(self) -> None:
         """Make the target an image: chunks first, the root's documents last."""
         if self.staged:

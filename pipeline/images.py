@@ -20,6 +20,7 @@ DTYPES_OF_MEAN = ("float32", "uint8", "uint16", "uint32")
 BITS = {"float32": 32, "uint8": 8, "uint16": 16, "uint32": 32, "uint64": 64}
 
 Reduction = Literal["mean", "stride"]
+Role = Literal["image", "labels", "scratch"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,9 @@ class ImageSpec:
         Where the first voxel lies in the input volume, in voxels; 0 where it is not given.
     shards : tuple of int, in the order of `dims`, optional
         Voxels of a file that holds several chunks, whole ones along each axis; by default each chunk has its own.
+    role : {"image", "labels", "scratch"}
+        A picture; labels of the objects in it, which lie in its group ``labels`` and are what a single file holds; or
+        something that the run needs and removes at its end.
 
     Raises
     ------
@@ -72,6 +76,7 @@ class ImageSpec:
     value_range: tuple[float, float] | None = None
     origin: Mapping[str, float] = field(default_factory=dict)
     shards: tuple[int, ...] | None = None
+    role: Role = "image"
 
     def __post_init__(self) -> None:
         self._normalise()
@@ -117,7 +122,7 @@ class ImageSpec:
     def document(self) -> dict[str, Any]:
         """The specification as JSON values (lists for tuples)."""
         values = {k: _listed(v) for k, v in asdict(self).items()}
-        return {k: v for k, v in values.items() if v not in ({}, [], None)}
+        return {k: v for k, v in values.items() if v not in ({}, [], None) and (k, v) != ("role", "image")}
 
 
 def pack(shards: Sequence[int] | None, chunks: Sequence[int], shape: Sequence[int]) -> tuple[int, ...] | None:
@@ -198,3 +203,18 @@ def check_names(images: Sequence[ImageSpec]) -> None:
     names = [image.name for image in images]
     if not names or len(set(names)) != len(names):
         raise StoreError(f"an output needs images with different names; given: {', '.join(names) or 'none'}")
+
+
+def final_image(images: Sequence[ImageSpec], name: str) -> ImageSpec:
+    """The one image that a single file of this name holds: the labels where there are some.
+
+    Raises
+    ------
+    StoreError
+        If there are several; names them.
+    """
+    kept = [spec for spec in images if spec.role == "labels"] or [spec for spec in images if spec.role == "image"]
+    if len(kept) > 1:
+        names = ", ".join(spec.name for spec in kept)
+        raise StoreError(f"{name} holds one image, {len(kept)} were asked for ({names}); use .zarr")
+    return kept[0]

@@ -135,6 +135,10 @@ class LocalOutput:
         place = self.partial / folder
         return (key for key in keys if not (place / key).exists())
 
+    def remove_folder(self, folder: str) -> None:
+        """Remove a folder of the partial output."""
+        remove(self.partial / folder)
+
     def publish(self) -> None:
         """Give the finished partial output its name."""
         if self.exists():

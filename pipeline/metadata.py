@@ -9,8 +9,9 @@ Source: NGFF 0.4 and 0.5, https://ngff.openmicroscopy.org/0.5/
 
 from __future__ import annotations
 
+import colorsys
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pipeline.images import ImageSpec
@@ -21,6 +22,9 @@ Document = dict[str, Any]
 
 ZARR_FORMATS: dict[str, Literal[2, 3]] = {"0.4": 2, "0.5": 3}
 OWN_KEY = "voxelforest"
+
+COLORED_LABELS = 1000
+GOLDEN = 0.6180339887498949  # turns of the colour wheel from one label to the next
 
 _AXIS_TYPES = {"t": "time", "c": "channel"}
 _UNIT_NAMES = {
@@ -120,6 +124,45 @@ def image_attributes(spec: ImageSpec, version: OmeVersion, own: Mapping[str, Any
         ome = {"version": "0.5", "multiscales": [multiscale(spec)], "omero": omero(spec)}
         return {"ome": ome, OWN_KEY: ours}
     return {"multiscales": [{"version": "0.4", **multiscale(spec)}], "omero": omero(spec), OWN_KEY: ours}
+
+
+def label_attributes(spec: ImageSpec, version: OmeVersion, own: Mapping[str, Any], largest: int) -> Document:
+    """Attributes of the group of a label image, two groups below the image that it belongs to.
+
+    Parameters
+    ----------
+    spec : ImageSpec
+    version : {"0.5", "0.4"}
+    own : mapping
+        What stands under `voxelforest`.
+    largest : int
+        Largest label. Colours of up to `COLORED_LABELS` are written down; of more, viewers choose them.
+    """
+    about: Document = {"source": {"image": "../../"}}
+    if 0 < largest <= COLORED_LABELS:
+        about["colors"] = [{"label-value": n, "rgba": [*label_color(n), 255]} for n in range(1, largest + 1)]
+    if version == "0.5":
+        return {"ome": {"version": "0.5", "multiscales": [multiscale(spec)], "image-label": about}, OWN_KEY: dict(own)}
+    scales = [{"version": "0.4", **multiscale(spec)}]
+    return {"multiscales": scales, "image-label": {"version": "0.4", **about}, OWN_KEY: dict(own)}
+
+
+def label_list(names: Sequence[str], version: OmeVersion) -> Document:
+    """Attributes of the group that label images lie in."""
+    listed: Document = {"labels": list(names)}
+    return {"ome": {"version": "0.5", **listed}} if version == "0.5" else listed
+
+
+def label_color(label: int) -> tuple[int, int, int]:
+    """A bright colour; those of neighbouring labels are far apart.
+
+    Examples
+    --------
+    >>> label_color(1), label_color(2)
+    ((77, 129, 255), (181, 255, 77))
+    """
+    r, g, b = colorsys.hsv_to_rgb(label * GOLDEN % 1.0, 0.7, 1.0)
+    return round(255 * r), round(255 * g), round(255 * b)
 
 
 def axistags(order: str, spacing: Mapping[str, float]) -> str:

@@ -19,7 +19,7 @@ from typing import Any, Literal, Protocol
 from zarr.abc.store import Store as ZarrStore
 
 from pipeline.errors import MissingExtraError, StoreError
-from pipeline.images import ImageSpec, check_names
+from pipeline.images import ImageSpec, check_names, final_image
 from pipeline.local_output import LocalOutput
 from pipeline.metadata import ZARR_FORMATS, OmeVersion
 from pipeline.writers import WRITERS, Picture
@@ -70,6 +70,7 @@ class Output(Protocol):
     def zarr_store(self) -> ZarrStore: ...
     def has(self, key: str) -> bool: ...
     def missing(self, folder: str, keys: Iterable[str]) -> Iterator[str]: ...
+    def remove_folder(self, folder: str) -> None: ...
     def publish(self) -> None: ...
     def __hash__(self) -> int: ...
 
@@ -132,14 +133,12 @@ def make_record(
         raise StoreError(f"OME-Zarr version {version!r} is not one of {', '.join(ZARR_FORMATS)}")
     if version == "0.4" and any(spec.shards for spec in images):
         raise StoreError("OME-Zarr 0.4 knows no shards; ask for version 0.5")
-    if output.single and len(images) > 1:
-        names = ", ".join(spec.name for spec in images)
-        raise StoreError(f"{output.name} holds one image, {len(images)} were asked for ({names}); use .zarr")
     kept: dict[str, Any] = {"version": version}
     if output.single:
+        image = final_image(images, output.name)
         writer = WRITERS[os.path.splitext(output.name)[1]]
         kept = {"final_axes": writer.order(final_axes), "compress": compress}
-        writer.check(Picture(images[0], kept["final_axes"], {}))
+        writer.check(Picture(image, kept["final_axes"], {}))
     documents = [spec.document() for spec in images]
     record = {"digest": digest, "output": output.name, "images": documents, "provenance": provenance, **kept}
     return {**json.loads(json.dumps(record)), "complete": False}

@@ -24,9 +24,10 @@ from pipeline.chunks import ensure_array, is_aligned, missing_boxes, missing_chu
 from pipeline.durability import put_files, remove, write_errors
 from pipeline.encoding import encode_files
 from pipeline.errors import StoreError, WriteError
-from pipeline.images import ImageSpec
+from pipeline.hierarchy import SCRATCH, group_of, write_attributes
+from pipeline.images import ImageSpec, final_image
 from pipeline.local_output import LocalOutput
-from pipeline.metadata import OWN_KEY, ZARR_FORMATS, OmeVersion, image_attributes
+from pipeline.metadata import OWN_KEY, ZARR_FORMATS, OmeVersion
 from pipeline.output import Mode, Output, State, admit, locate, make_record
 from pipeline.pyramid import Level, LevelBlock, Part, cascade, coarsen, estimate_bytes, levels, source_box
 from pipeline.writers import WRITERS, Picture
@@ -82,7 +83,7 @@ class Store:
         raise KeyError(f"{self.output.name} has no image {name!r}, only {[spec.name for spec in self.images]}")
 
     def levels(self, image: str) -> tuple[Level, ...]:
-        """Levels that are kept: all in zarr, level 0 alone on the way to a single file."""
+        """Levels that are kept: all in zarr, level 0 alone of scratch and on the way to a single file."""
         return self._levels[image]
 
     def array(self, image: str, level: int = 0) -> zarr.Array[Any]:
@@ -178,12 +179,12 @@ class Store:
 
     @cached_property
     def _levels(self) -> dict[str, tuple[Level, ...]]:
-        kept = 1 if self.output.single else None
-        return {spec.name: levels(spec)[:kept] for spec in self.images}
+        single = self.output.single
+        return {spec.name: levels(spec)[: 1 if single or spec.role == "scratch" else None] for spec in self.images}
 
     def array_path(self, image: str, level: int) -> str:
         """Name of the array of one level inside the zarr folder."""
-        return str(level) if len(self.images) == 1 else f"{image}/{level}"
+        return f"{group_of(self.image(image), self.images)}/{level}".strip("/")
 
     def _put(self, image: str, parts: Iterable[Part]) -> None:
         with write_errors(self.output.partial):
@@ -203,8 +204,8 @@ class Store:
                     raise WriteError(f"level {k} of image {spec.name} lacks {missing} chunks; --resume goes on")
 
     def _finish_file(self, output: LocalOutput) -> None:
-        record, array = {**self.record, "complete": True}, self.array(self.images[0].name)
-        picture = Picture(self.images[0], record["final_axes"], record, record["compress"])
+        spec, record = final_image(self.images, output.name), {**self.record, "complete": True}
+        array, picture = self.array(spec.name), Picture(spec, record["final_axes"], record, record["compress"])
         WRITERS[output.target.suffix].write(array, picture, output.temporary, output.target)
         with write_errors(output.partial):
             remove(output.partial)
@@ -214,14 +215,8 @@ class Store:
         with write_errors(self.output.partial):
             store = self.output.zarr_store()
             root = zarr.open_group(store, mode="r+", zarr_format=ZARR_FORMATS[self.version])
-            record = {**self.record, "complete": True}
-            if len(self.images) == 1:
-                root.attrs.update(image_attributes(self.images[0], self.version, record))
-            else:
-                own = {key: record[key] for key in ("digest", "provenance", "complete")}
-                for spec in self.images:
-                    root.require_group(spec.name).attrs.update(image_attributes(spec, self.version, own))
-                root.attrs.update({OWN_KEY: record})
+            write_attributes(root, self.images, self.version, {**self.record, "complete": True})
+            self.output.remove_folder(SCRATCH)
             self.output.publish()
 
 
@@ -244,7 +239,7 @@ def create(
         Where the finished output is to lie: a ``.zarr``, local or ``s3://``, or a file of `pipeline.writers`, which
         holds one image.
     images : sequence of ImageSpec
-        One image becomes the root group of a zarr, several a group each.
+        One image becomes the root group of a zarr, several a group each, labels one in the group ``labels``.
     version : {"0.5", "0.4"}
         OME-Zarr version: 0.5 in zarr v3, 0.4 in zarr v2.
     provenance : mapping

@@ -92,6 +92,17 @@ class Volume:
         return self._by_axis(self.source.units)
 
     @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Names of the channels; empty unless the file has one for each."""
+        names = self.source.channel_names
+        return names if len(names) == self.n_channels else ()
+
+    @property
+    def value_range(self) -> tuple[float, float] | None:
+        """Smallest and largest value that there can be, where the file says so."""
+        return self.source.value_range
+
+    @property
     def digest(self) -> str:
         """Hexadecimal SHA-256 over what decides the voxels and their axes."""
         return fingerprint_of(self.source.fingerprint, self.source_axes, self.version)

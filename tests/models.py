@@ -32,6 +32,8 @@ class MemorySource:
     url: str = "memory"
     spacing: Mapping[str, float] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
+    channel_names: tuple[str, ...] = ()
+    value_range: tuple[float, float] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -97,6 +97,7 @@ def _describe(found: h5py.Dataset, path: str, name: str, mark: tuple[int, int]) 
         fingerprint=fingerprint_of("hdf5", os.path.realpath(path), mark, name),
         axes=axes or _dimension_labels(found),
         spacing=spacing,
+        value_range=_drange(found),
         stamped=path,
         stamp=mark,
         path=path,
@@ -185,6 +186,15 @@ def _axistags(dataset: h5py.Dataset) -> tuple[str | None, dict[str, float]]:
     if not axes or set(axes) - set(ORDER):
         return None, {}
     return axes, {key: value for key, value in spacing.items() if value > 0 and np.isfinite(value)}
+
+
+def _drange(dataset: h5py.Dataset) -> tuple[float, float] | None:
+    """ilastik's attribute: what stands for the smallest and the largest value; None where it is unusable."""
+    try:
+        low, high = (float(value) for value in np.asarray(dataset.attrs["drange"]).ravel())
+    except (KeyError, ValueError, TypeError, OSError):
+        return None
+    return (low, high) if np.isfinite([low, high]).all() and low < high else None
 
 
 def _dimension_labels(dataset: h5py.Dataset) -> str | None:

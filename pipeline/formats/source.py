@@ -49,6 +49,10 @@ class Source(Protocol):
     @property
     def units(self) -> Mapping[str, str]: ...
     @property
+    def channel_names(self) -> tuple[str, ...]: ...
+    @property
+    def value_range(self) -> tuple[float, float] | None: ...
+    @property
     def fingerprint(self) -> str: ...
     def read(self, start: Sequence[int], stop: Sequence[int]) -> npt.NDArray[Any]: ...
 
@@ -71,6 +75,10 @@ class ArraySource(abc.ABC):
         The file's own names, None if it has none.
     spacing, units : mapping by axis letter
         Distance of two voxels and its unit; empty where unknown.
+    channel_names : tuple of str
+        Of the channels in their order; empty where unknown.
+    value_range : tuple of float, optional
+        What the file says that its smallest and largest possible value are.
     stamped, stamp
         A local file and its size and modification time when it was opened; a read refuses another state.
     """
@@ -83,6 +91,8 @@ class ArraySource(abc.ABC):
     axes: str | None = None
     spacing: Mapping[str, float] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
+    channel_names: tuple[str, ...] = ()
+    value_range: tuple[float, float] | None = None
     stamped: str | None = None
     stamp: Stamp | None = None
 

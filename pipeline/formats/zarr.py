@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +13,16 @@ import zarr
 
 from pipeline.errors import MissingExtraError, PipelineError, ReadError, VolumeError
 from pipeline.formats.source import HANDLES, ArraySource, check_sizes, fingerprint_of, native_dtype, one_line, stamp
+from pipeline.formats.zarr_chunks import ChunkReader, chunk_reader
 from pipeline.formats.zarr_documents import (
     Node,
+    channel_names,
     check_codecs,
     describe_axes,
     images,
     join,
     read_node,
+    value_range,
 )
 from pipeline.formats.zarr_folder import Folder
 from pipeline.formats.zarr_store import guarded_store, settle
@@ -35,7 +38,9 @@ class ZarrSource(ArraySource):
     path: str
 
     def fetch(self, box: tuple[slice, ...]) -> npt.NDArray[Any]:
-        array = HANDLES.get(("zarr", self.root, self.path, self.fingerprint), self._open)
+        array, reader = HANDLES.get(("zarr", self.root, self.path, self.fingerprint), self._open)
+        if reader is not None:
+            return cast(ChunkReader, reader).read(box)
         try:
             data: npt.NDArray[Any] = np.asarray(array[box])
         except Exception:
@@ -45,7 +50,7 @@ class ZarrSource(ArraySource):
             raise ReadError(f"{self.url}: is gone")  # a store that vanished would read as missing chunks
         return data
 
-    def _open(self) -> zarr.Array[Any]:
+    def _open(self) -> tuple[zarr.Array[Any], ChunkReader | None]:
         node = read_node(Folder.at(self.root), self.path)
         if node is None:
             raise ReadError(f"{self.url}: is gone")
@@ -53,7 +58,7 @@ class ZarrSource(ArraySource):
         array = _open_array(self.root, node)
         if array.shape != self.shape or native_dtype(array.dtype, self.url) != self.dtype:
             raise ReadError(f"{self.url}: is now {array.dtype} {array.shape}, was {self.dtype} {self.shape}")
-        return array
+        return array, None if "://" in self.root else chunk_reader(self.root, array)
 
 
 def open_source(path: str, dataset: str = "", level: int = 0) -> ZarrSource:
@@ -164,6 +169,8 @@ def _describe(folder: Folder, node: Node, image: Node | None) -> ZarrSource:
         axes=axes,
         spacing=spacing,
         units=units,
+        channel_names=channel_names(image),
+        value_range=value_range(image),
         stamped=stamped,
         stamp=mark,
         root=folder.url,

@@ -16,6 +16,7 @@ from pipeline.axes import ORDER
 from pipeline.errors import VolumeError
 from pipeline.formats.source import one_line
 from pipeline.formats.zarr_folder import Folder
+from pipeline.metadata import OWN_KEY
 
 DEEPEST = 6  # levels of groups that are searched for arrays
 MOST_NODES = 1000  # nodes that one search opens
@@ -193,6 +194,34 @@ def describe_axes(array: Node, image: Node | None) -> tuple[str | None, dict[str
     }
     units = {a: str(e["unit"]) for a, e in zip(axes, entries, strict=True) if e.get("unit")}
     return axes, spacing, units
+
+
+def channel_names(image: Node | None) -> tuple[str, ...]:
+    """Labels of an image's channels, as `omero` has them; empty where one is missing."""
+    labels = [channel.get("label") for channel in _channels(image)]
+    return tuple(map(str, labels)) if all(isinstance(label, str) for label in labels) else ()
+
+
+def value_range(image: Node | None) -> tuple[float, float] | None:
+    """What values an image of ours can have. Of other images the windows are how they are shown, and say nothing."""
+    if image is None or OWN_KEY not in image.attributes:
+        return None
+    windows = [channel.get("window") for channel in _channels(image)]
+    try:
+        ranges = {(float(window["min"]), float(window["max"])) for window in windows if window is not None}
+    except (TypeError, KeyError, ValueError, OverflowError):
+        return None
+    low, high = ranges.pop() if len(ranges) == 1 else (0.0, 0.0)
+    return (low, high) if -math.inf < low < high < math.inf else None
+
+
+def _channels(image: Node | None) -> list[dict[str, Any]]:
+    attributes = image.attributes if image is not None else {}
+    ome = attributes.get("ome")
+    omero = {**attributes, **(ome if isinstance(ome, dict) else {})}.get("omero")
+    listed = omero.get("channels") if isinstance(omero, dict) else None
+    found = listed if isinstance(listed, list) else []
+    return found if all(isinstance(channel, dict) for channel in found) else []
 
 
 def _letter(entry: Mapping[str, Any]) -> str:
