@@ -13,7 +13,7 @@ from zarr.core.sync import sync
 
 from pipeline.errors import ReadError
 from pipeline.formats.retry import retry_async
-from pipeline.formats.zarr_folder import check_contained
+from pipeline.formats.zarr_folder import check_contained, options_of, try_once
 
 DOCUMENTS = ("zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata")
 SETTLE_SECONDS = 10.0
@@ -49,7 +49,7 @@ class GuardedStore(zarr.storage.WrapperStore[Store]):
         store = self._store
         data = await retry_async(lambda: store.get(key, prototype, byte_range))
         if self._blosc and data is not None and byte_range is None and not key.endswith(DOCUMENTS):
-            self._check_frame(key, data)
+            check_frame(self._root, key, data[:BLOSC_HEADER].to_bytes(), len(data))
         return data
 
     async def get_partial_values(
@@ -57,11 +57,18 @@ class GuardedStore(zarr.storage.WrapperStore[Store]):
     ) -> list[Buffer | None]:
         return [await self.get(key, prototype, byte_range) for key, byte_range in key_ranges]
 
-    def _check_frame(self, key: str, data: Buffer) -> None:
-        header = data[:BLOSC_HEADER].to_bytes()
-        promised = int.from_bytes(header[BLOSC_LENGTH], "little") if len(header) == BLOSC_HEADER else BLOSC_HEADER
-        if len(data) < promised:
-            raise ReadError(f"{self._root}: chunk {key!r} is cut off: {len(data):,} of {promised:,} bytes")
+
+def check_frame(root: str, key: str, header: bytes, size: int) -> None:
+    """Refuse a Blosc frame of `size` bytes that is cut off, by its first bytes.
+
+    Raises
+    ------
+    ReadError
+        The message names the chunk.
+    """
+    promised = int.from_bytes(header[BLOSC_LENGTH], "little") if len(header) == BLOSC_HEADER else BLOSC_HEADER
+    if size < promised:
+        raise ReadError(f"{root}: chunk {key!r} is cut off: {size:,} of {promised:,} bytes")
 
 
 def guarded_store(root: str, document: dict[str, Any]) -> GuardedStore:
@@ -75,10 +82,10 @@ def guarded_store(root: str, document: dict[str, Any]) -> GuardedStore:
         The array's own document, ``.zarray`` or ``zarr.json``.
     """
     if "://" in root:
-        store: Store = zarr.storage.FsspecStore.from_url(root, read_only=True)
-    else:
-        store = zarr.storage.LocalStore(root, read_only=True)
-    return GuardedStore(store, root, _is_blosc(document))
+        remote = zarr.storage.FsspecStore.from_url(root, storage_options=options_of(root), read_only=True)
+        try_once(remote.fs)
+        return GuardedStore(remote, root, _is_blosc(document))
+    return GuardedStore(zarr.storage.LocalStore(root, read_only=True), root, _is_blosc(document))
 
 
 def _is_blosc(document: dict[str, Any]) -> bool:

@@ -1,0 +1,122 @@
+"""Chunks of a local Zarr array, read and decoded in the thread that asks.
+
+Zarr itself sends each chunk through an event loop and a pool of threads: for chunks of 64^3 bytes, 0.63 ms of one core
+a chunk, where reading, decoding and copying take 0.18. Arrays whose chunks are stored in another way than a plain one
+(shards, filters, several codecs, Fortran order) are left to Zarr.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+from zarr.core.metadata.v2 import ArrayV2Metadata
+from zarr.registry import get_numcodec
+
+from pipeline.formats.zarr_folder import check_contained
+from pipeline.formats.zarr_store import BLOSC_HEADER, check_frame
+
+COMPRESSORS = ("zstd", "blosc", "gzip", "zlib", "lz4")
+ABSENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+BYTE_ORDERS: dict[str | None, Literal["<", ">", "="]] = {"little": "<", "big": ">", None: "="}
+
+
+@dataclass(frozen=True)
+class ChunkReader:
+    """Reads boxes of one array; made by `chunk_reader`.
+
+    Parameters
+    ----------
+    root : str
+        The store's folder.
+    array : zarr.Array
+    dtype : dtype
+        Of the stored values, with their byte order.
+    codec : numcodecs codec, optional
+        What chunks are compressed by; None for plain values.
+    """
+
+    root: str
+    array: zarr.Array[Any]
+    dtype: np.dtype[Any]
+    codec: Any
+
+    def read(self, box: tuple[slice, ...]) -> npt.NDArray[Any]:
+        """The voxels of a non-empty box inside the array, in the machine's byte order; may raise anything."""
+        start, chunks = [s.start for s in box], self.array.chunks
+        found = np.empty([s.stop - s.start for s in box], self.dtype.newbyteorder("="))
+        grid = [range(s.start // n, -(-s.stop // n)) for s, n in zip(box, chunks, strict=True)]
+        folders = _Folders(self.root)
+        for index in itertools.product(*grid):
+            first = [i * n for i, n in zip(index, chunks, strict=True)]
+            parts = [slice(max(a, s.start), min(a + n, s.stop)) for a, n, s in zip(first, chunks, box, strict=True)]
+            target = tuple(slice(p.start - o, p.stop - o) for p, o in zip(parts, start, strict=True))
+            inside = tuple(slice(p.start - a, p.stop - a) for p, a in zip(parts, first, strict=True))
+            values = self._decode(index, folders)
+            found[target] = self.array.fill_value if values is None else values[inside]
+        return found
+
+    def _decode(self, index: Sequence[int], folders: _Folders) -> npt.NDArray[Any] | None:
+        """One chunk; None if it has no file."""
+        key = f"{self.array.path}/{self.array.metadata.encode_chunk_key(tuple(index))}".lstrip("/")
+        try:
+            data: Any = folders.read(key)
+        except ABSENT:
+            return None
+        if self.codec is not None:
+            if self.codec.codec_id == "blosc":
+                check_frame(self.root, key, data[:BLOSC_HEADER], len(data))
+            data = self.codec.decode(data)
+        return np.frombuffer(data, self.dtype).reshape(self.array.chunks)
+
+
+class _Folders:
+    """Reads files of a store; looks once at each folder whether it leads out, and at each file whether it is a link."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._known: set[str] = set()
+
+    def read(self, key: str) -> bytes:
+        folder, _, _ = key.rpartition("/")
+        path = f"{self._root}/{key}"
+        if folder and folder not in self._known:
+            check_contained(self._root, folder, local=True)
+            self._known.add(folder)
+        if os.path.islink(path):
+            check_contained(self._root, key, local=True)
+        with open(path, "rb", buffering=0) as file:
+            return file.read()
+
+
+def chunk_reader(root: str, array: zarr.Array[Any]) -> ChunkReader | None:
+    """A reader for an array in a local folder; None where Zarr has to read it."""
+    stored = _stored_v2(array) if isinstance(array.metadata, ArrayV2Metadata) else _stored_v3(array)
+    return None if stored is None or array.fill_value is None else ChunkReader(root, array, *stored)
+
+
+def _stored_v2(array: zarr.Array[Any]) -> tuple[np.dtype[Any], Any] | None:
+    metadata = array.metadata
+    assert isinstance(metadata, ArrayV2Metadata)
+    codec: Any = metadata.compressor
+    if metadata.filters or metadata.order != "C" or (codec is not None and codec.codec_id not in COMPRESSORS):
+        return None
+    return metadata.dtype.to_native_dtype(), codec
+
+
+def _stored_v3(array: zarr.Array[Any]) -> tuple[np.dtype[Any], Any] | None:
+    document: Mapping[str, Any] = array.metadata.to_dict()
+    names = [codec["name"] for codec in document["codecs"]]
+    if names[0] != "bytes" or len(names) > 2 or document["chunk_grid"]["name"] != "regular":
+        return None
+    if not set(names[1:]) <= set(COMPRESSORS):
+        return None
+    order = BYTE_ORDERS[document["codecs"][0].get("configuration", {}).get("endian")]
+    named: Any = [{"id": name} for name in names[1:]]
+    return array.dtype.newbyteorder(order), get_numcodec(named[0]) if named else None
