@@ -123,7 +123,8 @@ def _answer_chunk(layer: Layer, dialect: Dialect, chunk: Chunk) -> WsgiResponse:
 def _describe(response: Response, length: int | None) -> Response:
     """An answer to HEAD; of an unknown length where nothing short of computing would tell it."""
     response.headers["Accept-Ranges"] = "bytes"
-    response.response = iter(())  # werkzeug would count an empty list, and say 0
+    response.response = iter(())
+    response.direct_passthrough = True  # else werkzeug would count what is there, and say 0
     if length is not None:
         response.headers["Content-Length"] = str(length)
     return response

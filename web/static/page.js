@@ -139,7 +139,7 @@ async function showCache() {
     try {
       const answer = await fetch("/api/v1/cache", { headers: { Accept: "application/json" } });
       if (!answer.ok) throw new Error(answer.statusText);
-      tellCache(await answer.json());
+      tellCache((await answer.json()).numbers);
     } catch {
       byId("progress").textContent = "The server does not answer.";
     }
