@@ -23,6 +23,8 @@ from tests.commands import COMMAND
 READY = "listening on "
 START_SECONDS = 240.0  # kernels may have to be compiled
 STOP_SECONDS = 45.0
+# Limits so small that a little volume has several chunks, and several of the old services' blocks.
+SMALL = {"VOXELFOREST_CHUNK_VOXELS": "4096", "VOXELFOREST_OLD_BLOCK_EDGE": "16"}
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.servers import Server, serving
+from tests.servers import SMALL, Server, serving
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
 def server_3d(golden_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A 3-D volume of (z, y, x) = (37, 40, 38), uint8, with a project of three classes."""
-    project, raw = golden_dir / "projects" / "pc_3d.ilp", golden_dir / "in_3d_u8.npy"
-    small = {"VOXELFOREST_CHUNK_VOXELS": "4096", "VOXELFOREST_OLD_BLOCK_EDGE": "16"}
-    with serving(project, raw, "--axes", "zyx", folder=tmp_path_factory.mktemp("3d"), environment=small) as server:
+    """A volume of (z, y, x) = (37, 40, 38), uint8, with a project of three classes."""
+    yield from _serve_golden("pc_3d", "in_3d_u8", "zyx", golden_dir, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def server_t(golden_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A film of (t, y, x) = (3, 40, 44), uint8, with a project of two classes."""
+    yield from _serve_golden("pc_t_2d", "in_t_u8", "tyx", golden_dir, tmp_path_factory)
+
+
+def _serve_golden(
+    project: str, raw: str, axes: str, golden_dir: Path, make_folder: pytest.TempPathFactory
+) -> Iterator[Server]:
+    folder: Callable[[str], Path] = make_folder.mktemp
+    home = folder(axes)
+    (home / "tmp").mkdir()
+    files = golden_dir / "projects" / f"{project}.ilp", golden_dir / f"{raw}.npy"
+    with serving(*files, "--axes", axes, folder=home, environment={**SMALL, "TMPDIR": str(home / "tmp")}) as server:
         yield server
+
+
+@pytest.fixture
+def captures(request: pytest.FixtureRequest) -> Path:
+    """Answers recorded from the old data provider, which this repository does not hold."""
+    folder = ROOT.parent / "shared" / "reference" / "backend" / "captures"
+    if not folder.is_dir():
+        pytest.skip(f"no recorded answers at {folder}")
+    return folder
