@@ -111,7 +111,7 @@ def run_all(items: Sequence[Item], run: Callable[[Item], Summary], progress: Pro
     CancelledError
         On Ctrl-C: those that are left are not begun.
     """
-    for folder in {Path(item.out).absolute().parent for item in items}:
+    for folder in {Path(item.out).absolute().parent for item in items if "://" not in item.out}:
         folder.mkdir(parents=True, exist_ok=True)
     outcomes = []
     for number, item in enumerate(items, 1):
@@ -162,7 +162,8 @@ def _is_output(out: str) -> bool:
 
 
 def _is_folder(out: str) -> bool:
-    return "://" not in out and not _is_output(out) and (out.endswith(os.sep) or os.path.isdir(out))
+    """Whether OUT is a folder that is there, or says to be one by its last letter, as one in a bucket must."""
+    return not _is_output(out) and (out.endswith("/") or os.path.isdir(out))
 
 
 def _check_template(template: str, out: str, number: int) -> None:

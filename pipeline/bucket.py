@@ -7,6 +7,7 @@ event loop of zarr, whose own reads and writes go through the same connections.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import functools
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
@@ -16,9 +17,11 @@ from zarr.core.sync import sync
 
 from pipeline.formats.retry import is_denied, retry_async
 from pipeline.formats.source import one_line
+from pipeline.formats.zarr_folder import S3_OPTIONS, try_once
 
 T = TypeVar("T")
 AT_ONCE = 32  # requests of one call under way
+CLOSE_SECONDS = 5.0
 DELETED_AT_ONCE = 1000  # what S3 takes in one request
 
 
@@ -30,8 +33,14 @@ class Bucket:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        # Other processes write, too: nothing that was listed is kept.
-        self._system = s3fs.S3FileSystem(asynchronous=True, use_listings_cache=False, skip_instance_cache=True)
+        self._system = try_once(s3fs.S3FileSystem(asynchronous=True, skip_instance_cache=True, **S3_OPTIONS))
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """Close the connections; without it the event loop complains about them when the process ends."""
+        client, self._system._s3 = self._system._s3, None
+        if client is not None:
+            sync(client.close(), timeout=CLOSE_SECONDS)
 
     def get(self, key: str) -> bytes | None:
         """An object's bytes, None if there is none."""

@@ -32,6 +32,8 @@ Record = Mapping[str, Any]
 LAST = ("zarr.json", ".zattrs", ".zarray")  # of the root of an image or an array, as version 3 or 2 has it
 ASKED_ONE_BY_ONE = 64  # chunks; of more, the whole array is listed, which is a request for each thousand
 
+_found: dict[BucketOutput, frozenset[str]] = {}  # what was there when this process claimed an output
+
 
 @dataclass(frozen=True)
 class BucketOutput:
@@ -130,10 +132,15 @@ class BucketOutput:
         """There are no folders, hence no empty ones."""
 
     def claim(self) -> None:
-        """There are no locks and nothing to sweep: an upload that was cut off leaves no object."""
+        """Look which chunks are there: to ask for each takes as long as writing it.
+
+        There are no locks, and nothing to sweep: an upload that was cut off leaves no object.
+        """
+        _found[self] = frozenset(self._bucket.keys(f"{self.chunks_key}/"))
 
     def release(self) -> None:
-        """There are no locks."""
+        """Forget which chunks were there."""
+        _found.pop(self, None)
 
     def zarr_store(self) -> PartialStore:
         """The store of the partial output: documents here, chunks there."""
@@ -145,7 +152,8 @@ class BucketOutput:
 
     def missing(self, folder: str, keys: Iterable[str]) -> Iterator[str]:
         """Those of the chunks of an array that are not there."""
-        wanted = iter(keys)
+        found = _found.get(self, frozenset())
+        wanted = (key for key in keys if self.place(f"{folder}/{key}") not in found)
         few = list(islice(wanted, ASKED_ONE_BY_ONE))
         there = self._bucket.has([self.place(f"{folder}/{key}") for key in few])
         yield from (key for key, is_there in zip(few, there, strict=True) if not is_there)

@@ -11,7 +11,7 @@ import errno
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -275,6 +275,11 @@ def create(
             record = {**(output.partial_record() or record), **({"compress": compress} if output.single else {})}
         done, resumed = state is State.FINISHED, state is State.CONTINUE
         store = Store(output.made_by(record), tuple(images), version, record, done, resumed, uuid.uuid4().hex)
+        if resumed and record["complete"]:  # killed between the last document and the final name
+            store.output.claim()
+            store.output.remove_folder(SCRATCH)
+            store.output.publish()
+            return replace(store, finished=True)
         if not done:
             _prepare(store)
     except OSError as error:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pipeline.images import ImageSpec
@@ -17,7 +17,7 @@ class Summary:
     Parameters
     ----------
     path : str
-        The output.
+        The output, a path or a URL.
     images : tuple of ImageSpec
         What it holds.
     voxels : int
@@ -74,14 +74,16 @@ def describe(summary: Summary) -> list[str]:
 
 
 def _way_to_look(summary: Summary) -> str:
-    path, name = Path(summary.path), summary.images[0].name
-    if path.suffix == ".npy":
-        return f"numpy.load({str(path)!r}, mmap_mode='r') in Python"
-    if path.suffix == ".h5":
-        return f"ilastik or Fiji, dataset exported_data; open_volume({str(path)!r}) in Python"
-    if path.suffix in (".tif", ".tiff"):
-        return f"Fiji or napari; tifffile.memmap({str(path)!r}, mode='r') in Python"
-    if path.suffix == ".png":
-        return f"any viewer of pictures; open_volume({str(path)!r}) in Python"
-    image = path / name if len(summary.images) > 1 else path
-    return f"napari --plugin napari-ome-zarr {shlex.quote(str(image))}; open_volume({str(image)!r}) in Python"
+    path, name = summary.path, summary.images[0].name
+    suffix = os.path.splitext(path)[1]
+    if suffix == ".npy":
+        return f"numpy.load({path!r}, mmap_mode='r') in Python"
+    if suffix == ".h5":
+        return f"ilastik or Fiji, dataset exported_data; open_volume({path!r}) in Python"
+    if suffix in (".tif", ".tiff"):
+        return f"Fiji or napari; tifffile.memmap({path!r}, mode='r') in Python"
+    if suffix == ".png":
+        return f"any viewer of pictures; open_volume({path!r}) in Python"
+    pictures = [spec for spec in summary.images if spec.role == "image"]
+    image = f"{path}/{name}" if len(pictures) > 1 else path
+    return f"napari --plugin napari-ome-zarr {shlex.quote(image)}; open_volume({image!r}) in Python"

@@ -1,6 +1,6 @@
 """Requests to web servers and object stores: which failures are worth another try, and how often.
 
-zarr-python and fsspec's HTTP give up at the first 503; S3's own library tries again by itself, below this.
+zarr-python and fsspec's HTTP give up at the first 503; S3's libraries are told to, so that the bound is one.
 """
 
 from __future__ import annotations

@@ -12,6 +12,13 @@ from pathlib import Path
 from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
+import fsspec
+import pytest
+from zarr.core.sync import sync
+
+from pipeline.bucket import bucket
+from pipeline.formats.source import close_handles
+
 
 class FaultyHandler(SimpleHTTPRequestHandler):
     """Gives out the files of a folder; every `every`-th request fails with `status`, and listings are denied."""
@@ -64,7 +71,7 @@ class Faults:
         if self.every and self.seen["all"] % self.every == 0:
             self.seen["failed"] += 1
             status = "503 Slow Down"
-        elif "denied" in environ["PATH_INFO"] and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+        elif "denied" in environ["PATH_INFO"]:
             status = "403 Forbidden"
         if not status:
             return self._app(environ, start_response)
@@ -94,3 +101,28 @@ def s3_server() -> Iterator[tuple[str, Faults]]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def volumes_bucket() -> Iterator[Faults]:
+    """moto's S3 with a bucket ``volumes``, and the environment that leads to it; what s3fs keeps of it goes with it."""
+    import s3fs
+
+    with s3_server() as (url, faults), pytest.MonkeyPatch.context() as patch:
+        names = {"AWS_ENDPOINT_URL": url, "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+        for name, value in {**names, "AWS_DEFAULT_REGION": "us-east-1", "AWS_CONFIG_FILE": "/nowhere"}.items():
+            patch.setenv(name, value)
+        s3fs.S3FileSystem.clear_instance_cache()
+        if not s3fs.S3FileSystem().exists("volumes"):  # moto's state is the process's, not the server's
+            s3fs.S3FileSystem().mkdir("volumes")
+        yield faults
+        close_handles()
+        bucket("volumes").close()
+        bucket.cache_clear()
+        systems = list(s3fs.S3FileSystem._cache.values())
+        s3fs.S3FileSystem.clear_instance_cache()
+        for system in systems:
+            if system._s3 is not None and system.asynchronous:
+                sync(system._s3.close())
+            elif system._s3 is not None:
+                fsspec.asyn.sync(system.loop, system._s3.close)
