@@ -7,9 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.config import settings
 from tests.servers import SMALL, Server, serving
 
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what a person's own servers keep out of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VOXELFOREST_DATA_DIR", str(tmp_path_factory.mktemp("data")))
+        settings.cache_clear()
+        yield
+    settings.cache_clear()
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +53,19 @@ def captures(request: pytest.FixtureRequest) -> Path:
     if not folder.is_dir():
         pytest.skip(f"no recorded answers at {folder}")
     return folder
+
+
+@pytest.fixture
+def fresh_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Settings are read anew in the test, and after it; the data folder is one of the test's."""
+    monkeypatch.setenv("VOXELFOREST_DATA_DIR", str(tmp_path / "data"))
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch, fresh_settings: None) -> None:
+    """So small that a little volume has several."""
+    for name, value in SMALL.items():
+        monkeypatch.setenv(name, value)

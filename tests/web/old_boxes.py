@@ -12,12 +12,12 @@ import numpy.typing as npt
 import tifffile
 from PIL import Image
 
-from tests.servers import Reply, Server
+from tests.servers import Address, Reply
 
 Array = npt.NDArray[Any]
 
 
-def ask_box(server: Server, route: str, start: Sequence[int], stop: Sequence[int]) -> Reply:
+def ask_box(server: Address, route: str, start: Sequence[int], stop: Sequence[int]) -> Reply:
     """Ask a route for a box, (t, x, y, z, c) or fewer."""
     low, high = ("_".join(map(str, numbers)) for numbers in (start, stop))
     return server.ask(f"{route}?extents_min={low}&extents_max={high}")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.servers import Server, serving
+from tests.servers import Address, serving_here
 from tests.web.old_boxes import Array, dataset_of, picture_of, problem_of, stretched
 
 # Data sets by prefix: the array in a file's order, the options that go with it; "a" and "f" are somebody else's file.
@@ -22,7 +22,7 @@ MADE: dict[str, tuple[Array, str]] = {
     "d": (np.arange(240).astype(np.uint8).reshape(2, 4, 5, 6, 1), "txyzc"),
     "e": (np.arange(40).astype(np.uint8).reshape(2, 4, 5), "tyx"),
 }
-FILES = {"a": (), "f": ("--max-size", "x=100,y=90")}
+FILES: dict[str, dict[str, str]] = {"a": {}, "f": {"max_size": "x=100,y=90"}}
 # Where the old service left whole axes in (items 24 and 29): what the box holds.
 CORRECTED = {
     "c_raw_channel_0": MADE["c"][0][:2, :2, :2, :1].tobytes(),
@@ -33,23 +33,23 @@ REFUSED = {"b_png_volume"}  # two planes were taken for colours
 
 
 @pytest.fixture(scope="module", params=[*FILES, *MADE])
-def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Server]]:
+def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Address]]:
     """A server over each of the data sets, and its prefix."""
     prefix, folder = request.param, tmp_path_factory.mktemp(request.param)
     if prefix in FILES:
         path = Path(__file__).parents[3] / "shared" / "reference" / "ilastik" / "raw.h5"
         if not path.is_file():
             pytest.skip(f"no third-party data at {path}")
-        arguments: tuple[object, ...] = (path, "--axes", "yx", *FILES[prefix])
+        options = {"axes": "yx", **FILES[prefix]}
     else:
         values, axes = MADE[prefix]
-        np.save(folder / "raw.npy", values)
-        arguments = (folder / "raw.npy", "--axes", axes)
-    with serving(*arguments, folder=folder) as server:
+        path, options = folder / "raw.npy", {"axes": axes}
+        np.save(path, values)
+    with serving_here(None, path, **options) as server:
         yield prefix, server
 
 
-def test_answers_are_those_that_were_recorded(recorded: tuple[str, Server], captures: Path) -> None:
+def test_answers_are_those_that_were_recorded(recorded: tuple[str, Address], captures: Path) -> None:
     prefix, server = recorded
     cases = [case for case in json.loads((captures / "index.json").read_text()) if case["case"][0] == prefix]
     assert cases
@@ -57,7 +57,7 @@ def test_answers_are_those_that_were_recorded(recorded: tuple[str, Server], capt
         _check(server, case["case"], case["method"], case["target"], captures)
 
 
-def _check(server: Server, name: str, method: str, target: str, captures: Path) -> None:
+def _check(server: Address, name: str, method: str, target: str, captures: Path) -> None:
     reply = server.ask(target, method=method)
     head, body = (captures / f"{name}.head").read_text(), (captures / f"{name}.body").read_bytes()
     status = int(head.split()[1])

@@ -13,7 +13,7 @@ import scipy.ndimage
 
 from pipeline.labelling import label_frame
 from pipeline.serving.label_image import LabelSettings
-from tests.servers import SMALL, Reply, Server, serving
+from tests.servers import SMALL, Reply, Server, serving, serving_here
 from tests.web.old_boxes import Array, ask_box, dataset_of, picture_of, problem_of, stretched, values_of
 
 
@@ -159,8 +159,10 @@ def test_item_68_settings_hold_from_the_next_request_and_over_a_restart(
         assert server.ask("/labelvolume/raw/0").headers["Cache-Control"] == "no-cache"
 
 
-def test_a_frame_that_is_too_large_names_the_command(files: tuple[Path, Path], tmp_path: Path) -> None:
-    limits = {"VOXELFOREST_LABEL_FRAME_VOXELS": "56239"}
-    with serving(*files, "--axes", "zyx", folder=tmp_path, environment=limits) as server:
+def test_a_frame_that_is_too_large_names_the_command(
+    files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, fresh_settings: None
+) -> None:
+    monkeypatch.setenv("VOXELFOREST_LABEL_FRAME_VOXELS", "56239")
+    with serving_here(*files, axes="zyx") as server:
         refused = problem_of(server.ask("/labelimage/raw/roi?extents_min=0_0&extents_max=5_5"), 413)
         assert "voxelforest segment" in refused["detail"]

@@ -14,7 +14,7 @@ from pipeline.project import open_project
 from pipeline.volume import as_array
 from tests.commands import COMMAND
 from tests.runs import open_input
-from tests.servers import SMALL, Server, serving
+from tests.servers import Address, Server, serving_here
 from tests.web.old_boxes import Array, ask_box, dataset_of, picture_of, problem_of, stretched, values_of
 
 ROI = "/prediction/raw/roi"
@@ -112,9 +112,9 @@ def test_item_48_frames_and_classes_as_colours(server_t: Server, prob_t: Array) 
         assert np.array_equal(shown, stretched(prob_t[1, 2:22, 3:33, 0]).swapaxes(0, 1))
 
 
-def test_items_41_and_49_a_block_is_computed_once_and_listed(golden_dir: Path, tmp_path: Path) -> None:
-    files = golden_dir / "projects" / "pc_3d.ilp", golden_dir / "in_3d_u8.npy"
-    with serving(*files, "--axes", "zyx", folder=tmp_path, environment=SMALL) as server:
+@pytest.mark.usefixtures("small_blocks")
+def test_items_41_and_49_a_block_is_computed_once_and_listed(golden_dir: Path) -> None:
+    with serving_here(golden_dir / "projects" / "pc_3d.ilp", golden_dir / "in_3d_u8.npy", axes="zyx") as server:
         assert server.ask("/prediction/cachedblockids").text == ""
         with ThreadPoolExecutor(24) as threads:
             bodies = {reply.body for reply in threads.map(server.ask, ["/prediction/raw/13"] * 24)}
@@ -127,7 +127,7 @@ def test_items_41_and_49_a_block_is_computed_once_and_listed(golden_dir: Path, t
         assert server.ask("/prediction/cachedblockids").text == "13,26,3"
 
 
-def _computations(server: Server) -> float:
+def _computations(server: Address) -> float:
     lines = server.ask("/metrics").text.splitlines()
     (line,) = (line for line in lines if line.startswith("voxelforest_cache_misses_total"))
     return float(line.split()[-1])
@@ -168,7 +168,7 @@ def test_heads_have_no_body(server_3d: Server) -> None:
 
 def test_raw_data_alone_has_no_predictions(tmp_path: Path) -> None:
     np.save(tmp_path / "raw.npy", np.zeros((6, 7), np.uint8))
-    with serving(tmp_path / "raw.npy", folder=tmp_path) as server:
+    with serving_here(None, tmp_path / "raw.npy") as server:
         problem_of(server.ask("/prediction/raw/roi?extents_min=0_0&extents_max=5_5"), 409)
         problem_of(server.ask("/prediction/numclasses"), 409)
         problem_of(server.ask("/threshold/set", method="POST", body=b'{"value": 1}'), 409)
