@@ -18,7 +18,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline import comparison_command, console, prediction_command, training_command
+from pipeline import comparison_command, console, prediction_command, segmentation_command, training_command
 from pipeline.errors import PipelineError
 from pipeline.options import AsJson, Axes, Dataset, Level, open_named
 
@@ -76,6 +76,7 @@ def info(
 
 
 app.command()(prediction_command.predict)
+app.command()(segmentation_command.segment)
 app.command()(comparison_command.compare)
 app.command()(training_command.train)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.labelling import LabelPlan
 from pipeline.plan import Plan
 from pipeline.store import Store, estimate_bytes
 from pipeline.volume_description import readable_bytes
@@ -16,6 +17,15 @@ def describe_work(plan: Plan, store: Store, done: int, threads: int) -> str:
     return (
         f"{names} of {plan.region.size:,} voxels: blocks of {shape}, {plan.n_tasks:,} in all{begun}, "
         f"on {threads} threads with {memory} each; at most {disk} into {store.path}"
+    )
+
+
+def describe_segmentation(plan: LabelPlan, store: Store, threads: int) -> str:
+    """Blocks, threads and disk space of a segmentation, in a line."""
+    shape = "x".join(map(str, plan.block[1:]))
+    return (
+        f"objects of {plan.image.size:,} voxels: blocks of {shape}, {plan.n_blocks:,} in all, on {threads} threads; "
+        f"at most {readable_bytes(_output_bytes(store))} into {store.path}"
     )
 
 

@@ -139,7 +139,7 @@ def make_record(
         writer = WRITERS[os.path.splitext(output.name)[1]]
         kept = {"final_axes": writer.order(final_axes), "compress": compress}
         writer.check(Picture(image, kept["final_axes"], {}))
-    documents = [spec.document() for spec in images]
+    documents = [spec.document() for spec in images if spec.role != "scratch"]
     record = {"digest": digest, "output": output.name, "images": documents, "provenance": provenance, **kept}
     return {**json.loads(json.dumps(record)), "complete": False}
 

@@ -35,6 +35,12 @@ class Outcome:
         document: dict[str, Any] = json.loads(self.out[-1])
         return document
 
+    @property
+    def document_of_error(self) -> dict[str, Any]:
+        """The JSON line that stderr ends with, where a command failed."""
+        document: dict[str, Any] = json.loads(self.err[-1])
+        return document
+
 
 def run_here(capsys: pytest.CaptureFixture[str], *arguments: object) -> Outcome:
     """Run a command in this process, which spares the seconds that starting one takes."""
