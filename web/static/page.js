@@ -3,6 +3,7 @@
 import { SliceView, element } from "/static/slices.js";
 
 const CACHE_MILLISECONDS = 2000;
+const LOADING_MILLISECONDS = 300; // between two looks whether Neuroglancer has a layer
 const THEMES = ["system", "light", "dark"];
 
 const config = JSON.parse(document.getElementById("config").textContent);
@@ -56,8 +57,12 @@ function viewerLayer(name) {
 }
 
 function setInViewer(name, changes) {
+  if (!frame.src) return;
   const managed = viewerLayer(name);
-  if (!managed) return;
+  if (!managed?.layer) {
+    setTimeout(() => setInViewer(name, changes), LOADING_MILLISECONDS);
+    return;
+  }
   if ("visible" in changes) managed.setVisible(changes.visible);
   if ("opacity" in changes && managed.layer?.opacity) managed.layer.opacity.value = changes.opacity;
   if ("opacity" in changes && managed.layer?.displayState?.selectedAlpha)
