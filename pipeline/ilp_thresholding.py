@@ -58,7 +58,7 @@ def _read(file: IlpFile) -> Thresholding:
 def _number(file: IlpFile, name: str, default: float) -> float:
     path = f"{WHERE}/{name}"
     if not file.has(path):
-        return default
+        return float(default)
     stored = file.array(path)
     if stored is None or stored.size != 1 or stored.dtype.kind not in "fiu":
         raise ProjectError(f"{path!r} is not one number", "bad_threshold")

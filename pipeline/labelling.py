@@ -161,7 +161,7 @@ def choose_block(
 
     size = [min(n, end) for n, end in zip(chunk[1:], image.shape[1:], strict=True)]
     while True:
-        growing = sorted((axis for axis in range(3) if size[axis] < image.shape[axis + 1]), key=lambda a: (size[a], a))
+        growing = sorted((axis for axis in range(3) if size[axis] < image.shape[axis + 1]), key=lambda a: (size[a], -a))
         larger = [[min(2 * n, image.shape[i + 1]) if i == axis else n for i, n in enumerate(size)] for axis in growing]
         fitting = next(filter(fits, larger), None)
         if fitting is None:

@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 NOT_FOR_CONDA = {"cloud", "boss", "viewer"}
 CALLED_BY_OTHERS = {"imagecodecs"}  # by tifffile: without it, a strip may unpack to any size
-IMPORTED_AS = {"pillow": "PIL", "scikit-learn": "sklearn"}
+IMPORTED_AS = {"connected-components-3d": "cc3d", "pillow": "PIL", "scikit-learn": "sklearn"}
 
 
 def _declared() -> dict[str, list[Requirement]]:
