@@ -148,6 +148,11 @@ class Catalogue:
         UnknownError
             Also if there is no such layer.
         """
+        if name == "raw":  # needs no project, so one that does not fit does no harm
+            if project is not None:
+                self.project(project)
+            with self._lock:
+                return self._made(self.volume(volume), None)[0]
         found = {layer.name: layer for layer in self.layers(volume, project)}
         if name not in found:
             why = "; no project is served for it" if name in LAYERS and len(found) == 1 else ""
