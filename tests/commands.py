@@ -85,3 +85,25 @@ def follow(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
 def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
     """The processes that a command has started, and those that they have."""
     return psutil.Process(process.pid).children(recursive=True)
+
+
+def stop_after(process: subprocess.Popen[str], event: str, count: int, number: int) -> list[psutil.Process]:
+    """Send a signal when an event has been told so often; returns the processes that the command had started."""
+    told = []
+    for line in follow(process):
+        told.append(line)
+        if sum(line["event"] == event for line in told) == count:
+            break
+    else:
+        pytest.fail(f"the command ended with {finish(process).code} before it could be stopped: {told[-1:]}")
+    started = descendants(process)
+    send(process, number)
+    return started
+
+
+def send(process: subprocess.Popen[str], number: int) -> None:
+    """Send a signal to the command alone, but Ctrl-C to its workers too, as a terminal does."""
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)

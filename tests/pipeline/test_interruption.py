@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
-import subprocess
 import time
 from pathlib import Path
 
@@ -15,7 +13,7 @@ import pytest
 
 from pipeline.cli import run_command
 from pipeline.config import settings
-from tests.commands import SMALL_BLOCKS, Outcome, descendants, finish, follow, run_here, start
+from tests.commands import SMALL_BLOCKS, Outcome, descendants, finish, run_here, send, start, stop_after
 from tests.outputs import contents
 
 pytestmark = pytest.mark.usefixtures("small_blocks")
@@ -37,28 +35,6 @@ def undisturbed(job: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) 
         assert run_command(["predict", *job, str(out)]) == 0
     settings.cache_clear()
     return contents(out)
-
-
-def stop_after(process: subprocess.Popen[str], event: str, count: int, number: int) -> list[psutil.Process]:
-    """Send a signal when an event has been told so often; returns the processes that the command had started."""
-    told = []
-    for line in follow(process):
-        told.append(line)
-        if sum(line["event"] == event for line in told) == count:
-            break
-    else:
-        pytest.fail(f"the command ended with {finish(process).code} before it could be stopped: {told[-1:]}")
-    started = descendants(process)
-    send(process, number)
-    return started
-
-
-def send(process: subprocess.Popen[str], number: int) -> None:
-    """Send a signal to the command alone, but Ctrl-C to its workers too, as a terminal does."""
-    if number == signal.SIGINT:
-        os.killpg(process.pid, number)
-    else:
-        process.send_signal(number)
 
 
 def test_killed_again_and_again_a_run_goes_on_and_ends_with_the_same_bytes(
