@@ -21,6 +21,7 @@ from distributed import Future
 from pipeline.serving.piece import Piece
 
 Array = npt.NDArray[Any]
+MOST_FAILURES = 10_000  # keys of blocks that failed which are remembered
 
 
 @dataclass(eq=False)
@@ -109,6 +110,7 @@ class BlockCache:
         self._flying: dict[str, Entry] = {}
         self._flying_bytes = 0
         self._seconds = 0.0
+        self._failed: OrderedDict[str, int] = OrderedDict()
         self._lock = threading.RLock()
 
     def holds(self, piece: Piece) -> bool:
@@ -131,6 +133,15 @@ class BlockCache:
                 self._entries.move_to_end(piece.key)
             self.counters.hits += len(pieces)
             return entries
+
+    def task_key(self, piece: Piece) -> str:
+        """What to call the Dask task of a block: its key, with a number behind it after each failure.
+
+        Dask keeps an error under its key as long as anybody holds the future, be it in a traceback.
+        """
+        with self._lock:
+            failures = self._failed.get(piece.key, 0)
+        return f"{piece.key}-again{failures}" if failures else piece.key
 
     def join(self, piece: Piece) -> Entry | None:
         """Wait along for a block that is there or being made; to be ended with `leave`. None if it is neither."""
@@ -228,9 +239,15 @@ class BlockCache:
             if status != "finished":
                 entry.error = entry.error or LookupError(f"the block's task is {status}")
                 self.counters.failures += status == "error"
+                self._note_failure(entry.piece.key)
                 self._drop(entry)
             entry.done.set()
             self._evict()
+
+    def _note_failure(self, key: str) -> None:
+        self._failed[key] = self._failed.pop(key, 0) + 1
+        while len(self._failed) > MOST_FAILURES:
+            self._failed.popitem(last=False)
 
     def _land(self, entry: Entry) -> None:
         if self._flying.get(entry.piece.key) is entry:

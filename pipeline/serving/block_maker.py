@@ -66,7 +66,7 @@ class BlockMaker:
         self._generation = 0
         self._lock = threading.Lock()
 
-    def claim(self, pieces: Sequence[Piece], priority: int, attempt: int = 0) -> Claim:
+    def claim(self, pieces: Sequence[Piece], priority: int) -> Claim:
         """Join or submit blocks, and whatever they are made of; to be ended with `release`.
 
         Parameters
@@ -74,8 +74,6 @@ class BlockMaker:
         pieces : sequence of Piece
         priority : int
             Dask's; larger goes first.
-        attempt : int
-            Of a block that failed before: Dask keeps an error under its key, so another try has a key of its own.
 
         Raises
         ------
@@ -93,7 +91,7 @@ class BlockMaker:
                 for piece in pieces:
                     self._visit(piece, known, steps, claim)
                 self._admission.check_tasks(self._cache.n_flying, len(steps), self.retry_after())
-                self._submit(list(steps.values()), known, claim, priority, attempt)
+                self._submit(list(steps.values()), known, claim, priority)
             except BaseException:
                 self.release(claim)
                 raise
@@ -188,14 +186,12 @@ class BlockMaker:
         known: dict[str, Entry],
         claim: Claim,
         priority: int,
-        attempt: int,
     ) -> None:
         client = self._session.client()
-        suffix = f"-again{attempt}" if attempt else ""
         for group in _grouped(steps):
             calls = [self._call(step, known) for step in group]
             arguments = zip(*(values for _, values in calls), strict=True)
-            keys = [step.piece.key + suffix for step in group]
+            keys = [self._cache.task_key(step.piece) for step in group]
             futures = client.map(calls[0][0], *map(list, arguments), key=keys, priority=priority)
             for step, future in zip(group, futures, strict=True):
                 entry = self._cache.add(step.piece, future, step.children)

@@ -94,19 +94,21 @@ class Reading:
 
     def _collect(self, claim: Claim, priority: int) -> list[Array]:
         """Wait for claimed blocks, and again for those that failed; ends the claim."""
+        attempts = settings().block_retries + 1
         try:
-            for attempt in range(1, settings().block_retries + 2):
+            for attempt in range(1, attempts + 1):
                 self._wait(claim.entries)
                 try:
                     return self._maker.values(claim.entries)
                 except (PipelineError, MemoryError):
                     raise
                 except Exception as error:  # a worker died, a connection was lost, a disk hiccuped
-                    failed = error
-                again = self._maker.claim([entry.piece for entry in claim.entries], priority, attempt)
+                    if attempt == attempts:
+                        raise ClusterError(f"a block could not be computed in {attempts} attempts: {error}") from error
+                again = self._maker.claim([entry.piece for entry in claim.entries], priority)
                 self._maker.release(claim)
                 claim.entries, claim.waited = again.entries, again.waited
-            raise ClusterError(f"a block could not be computed in {attempt} attempts: {failed}") from failed
+            raise AssertionError("the last attempt returns or raises")
         except AbandonedError:
             self._maker.release(claim, abandoned=True)
             raise
