@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.harness import SIZES
 
-QUESTIONS = ("roofline", "features", "forest", "slice", "second_core", "start", "volume")
+QUESTIONS = ("roofline", "features", "forest", "slice", "second_core", "start", "labels", "volume")
 LIMIT = {"full": 1800, "quick": 300, "tiny": 300}
 """Seconds that all questions may take together; then the one that is being asked is stopped."""
 

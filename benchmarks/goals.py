@@ -78,6 +78,7 @@ def list_goals(results: Results) -> list[Goal]:
         "second_core": _goals_of_second_core,
         "slice": _goals_of_slice,
         "start": _goals_of_start,
+        "labels": _goals_of_labels,
     }
     return [goal for name, make in makers.items() if name in results for goal in make(results[name])]
 
@@ -158,4 +159,19 @@ def _goals_of_start(found: Mapping[str, Any]) -> list[Goal]:
             ", ".join(sorted(set(heavy))) or "nothing",
             at_most=True,
         ),
+    ]
+
+
+def _goals_of_labels(found: Mapping[str, Any]) -> list[Goal]:
+    last, large, work = found["ladder"][-1] if found["ladder"] else {}, found["large"], "objects across blocks"
+    ratio = number(last.get("peer_over_threads"))
+    tasks = large["tasks"]
+    n = tasks["blocks"]
+    total = sum(count for step, count in tasks.items() if step not in ("blocks", "levels"))
+    above = (large["peak"] - large["base"]) / MIB
+    shown = "missing" if math.isnan(ratio) else f"{_short(ratio)}×"
+    return [
+        Goal(f"{work}, the largest that it does in 3 minutes", "≥ 5× dask-image", ratio, 5.0, shown),
+        Goal(f"{work}, tasks", "≤ 3 a block + n/8", float(total), 3 * n + n / 8, f"{total} for {n}", at_most=True),
+        Goal(f"{work}, two processes above their imports", "≤ 1 GiB", above, 1024.0, f"{above:.0f} MiB", at_most=True),
     ]

@@ -19,6 +19,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "second_core": ("A second core", tables.tell_second_core),
     "slice": ("The first slice", tables.tell_slice),
     "start": ("Starting", tables.tell_start),
+    "labels": ("Objects", tables.tell_labels),
     "roofline": ("Roofline", tables.tell_roofline),
 }
 FROM = {"memory": "volume"}

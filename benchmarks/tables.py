@@ -190,3 +190,30 @@ def tell_roofline(found: Found) -> str:
         for row in found["stacks"]
     ]  # fmt: skip
     return peaks + table(header, rows)
+
+
+def tell_labels(found: Found) -> str:
+    """Ours beside dask-image, and the large map."""
+    header = ("map", "objects", "dask-image, s", "ours, s", "ours lazily, s", "dask-image / ours",
+              "dask-image / lazily", "dask-image's peak, MiB", "our peak, MiB")  # fmt: skip
+    rows = [
+        (
+            size(row["shape"]), f"{row['objects']:,}",
+            *(figure(row["runs"].get(way, {}).get("seconds")) for way in ("dask-image", "threads", "lazy")),
+            *(figure(row[f"peer_over_{way}"]) for way in ("threads", "lazy")),
+            *(figure(_mebibytes(row["runs"].get(way))) for way in ("dask-image", "threads")),
+        )
+        for row in found["ladder"]
+    ]  # fmt: skip
+    large = found["large"]
+    steps = ", ".join(f"{step} {count}" for step, count in large["tasks"].items() if step not in ("blocks", "levels"))
+    return table(header, rows) + (
+        f"\nTwo processes on {size(large['shape'])} with {large['objects']:,} objects, smoothed: "
+        f"{large['seconds']:.0f} s; {(large['peak'] - large['base']) / MIB:.0f} MiB above the imports, three processes "
+        f"summed; {large['scratch'] / MIB:.0f} MiB of files between the steps; tasks for {large['tasks']['blocks']} "
+        f"blocks: {steps}.\n"
+    )
+
+
+def _mebibytes(run: Found | None) -> float | None:
+    return None if run is None else run["peak"] / MIB

@@ -36,6 +36,7 @@ from pipeline.errors import PlanError
 from pipeline.label_steps import Place, Source, Work
 from pipeline.label_summary import LabelSummary, summarise
 from pipeline.label_tree import Tree
+from pipeline.plan import SHARES
 from pipeline.progress import Progress
 from pipeline.smoother import Smoother, make_smoother
 from pipeline.suggestion import did_you_mean
@@ -141,7 +142,7 @@ def plan_labels(
 def choose_block(
     image: Box, chunk: Sequence[int], thresholding: Thresholding, *, voxel_bytes: int, limits: Settings | None = None
 ) -> Index:
-    """Whole chunks that one task labels: as many as `block_voxels` and `task_memory` allow.
+    """Whole chunks that one task labels: as many as limits allow, and so that even a small map has several blocks.
 
     Parameters
     ----------
@@ -154,10 +155,11 @@ def choose_block(
     """
     limits = limits or settings()
     halo = thresholding.halo_zyx(image.shape[1:])
+    most = min(limits.block_voxels, image.size // SHARES)
 
     def fits(block: Sequence[int]) -> bool:
         read = math.prod(n + 2 * h for n, h in zip(block, halo, strict=True))
-        return math.prod(block) <= limits.block_voxels and read * (voxel_bytes + VOXEL_BYTES) <= limits.task_memory
+        return math.prod(block) <= most and read * (voxel_bytes + VOXEL_BYTES) <= limits.task_memory
 
     size = [min(n, end) for n, end in zip(chunk[1:], image.shape[1:], strict=True)]
     while True:

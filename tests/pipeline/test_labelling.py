@@ -263,4 +263,5 @@ def test_a_block_is_whole_chunks_within_the_limits() -> None:
     small = Settings(task_memory=ByteSize(32 << 20))
     assert choose_block(image, (1, 64, 64, 64), used, voxel_bytes=4, limits=small) == (1, 64, 64, 128)
     assert choose_block(image, (1, 500, 1000, 1000), used, voxel_bytes=4) == (1, 500, 1000, 1000)
-    assert choose_block(Box.whole((1, 1, 70, 70)), (1, 1, 64, 64), used, voxel_bytes=4) == (1, 1, 70, 70)
+    assert choose_block(Box.whole((1, 1, 70, 70)), (1, 1, 64, 64), used, voxel_bytes=4) == (1, 1, 64, 64)
+    assert choose_block(Box.whole((1, 64, 64, 64)), (1, 8, 8, 8), used, voxel_bytes=4) == (1, 32, 32, 32)
