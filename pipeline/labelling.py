@@ -18,22 +18,21 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from distributed import Client
 
-from pipeline import label_steps
 from pipeline.blocks import Box, Index, grid
-from pipeline.cluster import count_threads
 from pipeline.components import NEIGHBOURS, Rules, label_block, number, rename
 from pipeline.config import Settings, settings
 from pipeline.errors import PlanError
-from pipeline.label_steps import Place, Source, Work
+from pipeline.label_run import StepRunner
+from pipeline.label_steps import Source, Work
 from pipeline.label_summary import LabelSummary, summarise
 from pipeline.label_tree import Tree
 from pipeline.plan import SHARES
@@ -41,11 +40,9 @@ from pipeline.progress import Progress
 from pipeline.smoother import Smoother, make_smoother
 from pipeline.suggestion import did_you_mean
 from pipeline.thresholding import Thresholding
-from pipeline.window import run_windowed
 
 __all__ = ["LabelPlan", "LabelSummary", "choose_block", "label_frame", "label_volume", "plan_labels"]
 
-Item = TypeVar("Item")
 RULES = 1  # raised whenever any id changes: part of the digest
 VOXEL_BYTES = 40  # of a task, the probabilities apart: copies while smoothing, masks, labels of blocks and of cc3d, ids
 
@@ -254,37 +251,8 @@ def label_volume(
         What is finished stays in `scratch`.
     """
     work = Work(plan.image, plan.tree, plan.rules, plan.smoother, scratch)
-
-    def run(name: str, task: Callable[..., Any], items: Iterable[Item], n: int, *shared: Any, voxels: int = 0) -> None:
-        with progress.stage(name, blocks=n, voxels=voxels) as stage:
-            run_windowed(
-                client,
-                task,
-                items,
-                window=settings().window_per_thread * max(count_threads(client), 1),
-                key_prefix=f"{name}-{key}",
-                shared=shared,
-                on_done=lambda item, _: stage.advance(plan.image.size // plan.n_blocks if voxels else 0),
-                cancelled=cancelled,
-            )
-
-    def missing(level: int) -> list[Place]:
-        return [place for place in work.places(level) if not work.path(place).is_file()]
-
-    todo = missing(0)
-    run("label", label_steps.label, todo, len(todo), work, source, voxels=len(todo) * plan.image.size // plan.n_blocks)
-    for level in range(1, plan.tree.top + 1):
-        todo = missing(level)
-        run(f"merge-{level}", label_steps.merge, todo, len(todo), work)
-    parts = work.parts()
-    unsorted = [part for part in parts if not work.part_path(part).is_file()]
-    run("sort", label_steps.sort, unsorted, len(unsorted), work)
-    left = [place for place in work.places(0) if is_written is None or not is_written(work.box(place))]
-    run("relabel", label_steps.relabel, left, len(left), work, parts, write)
-    return summarise(
-        [work.record(Place(t, plan.tree.top, 0))[label_steps.PIECE + "counts"] for t in range(plan.image.shape[0])],
-        plan.rules,
-    )
+    StepRunner(client, work, key, progress, cancelled).run_all(source, write, is_written)
+    return summarise(work.counts(), plan.rules)
 
 
 def _check_connectivity(connectivity: str) -> None:
