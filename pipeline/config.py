@@ -147,6 +147,14 @@ class Settings(BaseSettings):
     token: SecretStr | None = _row(
         None, "text", "What requests to a server have to show; needed on addresses other than loopback.", shown="none"
     )
+    chunk_cache: ByteSize = _row(
+        512 * MIB,
+        "bytes",
+        "Decoded chunks, strips and pictures of volumes that one process keeps for the boxes beside. One that is "
+        "larger is decoded by each box that touches it.",
+        shown="512MiB",
+        ge=0,
+    )
     handle_cache: int = _row(32, "files", "Volume files that one process keeps open.", ge=1)
     debug: bool = _row(False, "0 or 1", "Whether the command shows the traceback of an error that should not happen.")
     data_dir: Path = _row(

@@ -94,6 +94,7 @@ def _describe(found: h5py.Dataset, path: str, name: str, mark: tuple[int, int]) 
         shape=found.shape,
         dtype=dtype,
         chunks=chunks,
+        unit=found.chunks if found.id.get_create_plist().get_nfilters() else None,
         fingerprint=fingerprint_of("hdf5", os.path.realpath(path), mark, name),
         axes=axes or _dimension_labels(found),
         spacing=spacing,

@@ -13,29 +13,23 @@ from PIL import ImageFile, JpegImagePlugin, PngImagePlugin
 
 from pipeline.config import settings
 from pipeline.errors import VolumeError
-from pipeline.formats.source import ArraySource, HandleCache, fingerprint_of, native_dtype, one_line, stamp
+from pipeline.formats.source import ArraySource, fingerprint_of, native_dtype, one_line, stamp
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 JPEG_MAGIC = b"\xff\xd8\xff"
 CHANNELS = {"1": 0, "L": 0, "I;16": 0, "I;16B": 0, "I": 0, "LA": 2, "RGB": 3, "RGBA": 4}  # of the modes that are read
 
-# A picture is decoded as a whole, so what is kept is its pixels: few of them.
-DECODED = HandleCache(lambda: 2)
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageSource(ArraySource):
-    """A PNG or JPEG file; its first read decodes all of it."""
+    """A PNG or JPEG file, which is decoded as a whole."""
 
     def fetch(self, box: tuple[slice, ...]) -> npt.NDArray[Any]:
-        pixels: npt.NDArray[Any] = DECODED.get((self.url, self.stamp), self._decode)[box]
-        return pixels.copy()  # what is handed out must not change what is kept
-
-    def _decode(self) -> npt.NDArray[Any]:
         with open(self.url, "rb") as file:
             picture = _parse(file, self.url)
             picture.load()
-            return np.asarray(picture.convert(_palette_mode(picture)) if picture.mode == "P" else picture)
+            pixels = np.asarray(picture.convert(_palette_mode(picture)) if picture.mode == "P" else picture)
+            return pixels[box].copy()  # without the rest of it
 
 
 def open_source(path: str) -> ImageSource:
@@ -60,6 +54,7 @@ def open_source(path: str) -> ImageSource:
         shape=shape,
         dtype=native_dtype(dtype, path),
         chunks=shape,
+        unit=shape,
         fingerprint=fingerprint_of("image", os.path.realpath(path), mark),
         axes="yxc" if channels else "yx",
         stamped=path,

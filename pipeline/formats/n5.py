@@ -65,13 +65,14 @@ def _describe(place: str, name: str, group: str) -> TensorSource:
     about, text = read_json(place, f"{name}/{DOCUMENT}".lstrip("/")) or ({}, b"")
     above, more = (read_json(place, f"{group}/{DOCUMENT}".lstrip("/")) or ({}, b"")) if group != name else ({}, b"")
     shape = lengths(about.get("dimensions"), url, "dimensions")
-    chunks = lengths(about.get("blockSize"), url, "block sizes")
-    if len(shape) != len(chunks):
-        raise VolumeError(f"{url}: {len(shape)} dimensions, but blocks of {len(chunks)}")
+    blocks = lengths(about.get("blockSize"), url, "block sizes")
+    if len(shape) != len(blocks):
+        raise VolumeError(f"{url}: {len(shape)} dimensions, but blocks of {len(blocks)}")
+    chunks = tuple(min(c, n) for c, n in zip(blocks, shape, strict=True))
     spec = {"driver": "n5", "kvstore": kvstore(url)}
     try:
         dtype = native_dtype(np.dtype(str(about.get("dataType"))), url)
-        check_sizes(url, shape, chunks, dtype)
+        check_sizes(url, shape, blocks, dtype)
         open_store(spec)
     except (TypeError, PipelineError) as error:
         raise VolumeError(f"{url}: not a readable N5 dataset: {error}") from error
@@ -81,7 +82,8 @@ def _describe(place: str, name: str, group: str) -> TensorSource:
         url=url,
         shape=shape,
         dtype=dtype,
-        chunks=tuple(min(c, n) for c, n in zip(chunks, shape, strict=True)),
+        chunks=chunks,
+        unit=chunks,
         fingerprint=fingerprint_of("n5", place, name, mark, text, more),
         axes=axes,
         spacing=spacing,

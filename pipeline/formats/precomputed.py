@@ -60,11 +60,13 @@ def open_source(path: str, level: int = 0) -> TensorSource:
     local = "://" not in place and "sharding" not in scale
     if "sharding" in scale and "://" not in place:
         _check_shards(place, key)
+    unit = (channels if several else ()) + tuple(min(c, n) for c, n in zip(chunks, shape, strict=True))
     return TensorSource(
         url=path,
         shape=(channels if several else ()) + shape,
         dtype=dtype,
-        chunks=(channels if several else ()) + tuple(min(c, n) for c, n in zip(chunks, shape, strict=True)),
+        chunks=unit,
+        unit=unit,
         fingerprint=fingerprint_of("precomputed", place, mark, level, text),
         axes="czyx" if several else "zyx",
         spacing=dict(zip("xyz", numbers(scale.get("resolution"), 3), strict=False)),

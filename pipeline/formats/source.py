@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from pipeline.config import settings
 from pipeline.errors import PipelineError, ReadError, VolumeError
+from pipeline.formats.chunk_cache import CHUNKS, read_through
 
 LARGEST_CHUNK_BYTES = 1 << 32  # HDF5 itself allows no larger one; a chunk is decoded as a whole
 SLAB_BYTES = 1 << 24  # what one read of an uncut array should be about; only a proposal to whoever plans
@@ -79,6 +80,8 @@ class ArraySource(abc.ABC):
         Of the channels in their order; empty where unknown.
     value_range : tuple of float, optional
         What the file says that its smallest and largest possible value are.
+    unit : tuple of int, optional
+        Voxels of what is decoded as a whole; None where a box is read as it is.
     stamped, stamp
         A local file and its size and modification time when it was opened; a read refuses another state.
     """
@@ -93,6 +96,7 @@ class ArraySource(abc.ABC):
     units: Mapping[str, str] = field(default_factory=dict)
     channel_names: tuple[str, ...] = ()
     value_range: tuple[float, float] | None = None
+    unit: tuple[int, ...] | None = None
     stamped: str | None = None
     stamp: Stamp | None = None
 
@@ -117,7 +121,7 @@ class ArraySource(abc.ABC):
         box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
         self._check_unchanged()
         try:
-            data = np.asarray(self.fetch(box))
+            data = np.asarray(self._fetch_through(box))
         except (PipelineError, MemoryError):
             raise
         except Exception as error:  # decoders raise whatever they like: OSError, ValueError, zlib.error, ...
@@ -126,6 +130,11 @@ class ArraySource(abc.ABC):
         if data.shape != shape:
             raise ReadError(f"{self.url}: {_places(box)} gave shape {data.shape}: the file is not what was opened")
         return data.astype(self.dtype, copy=False)
+
+    def _fetch_through(self, box: tuple[slice, ...]) -> npt.NDArray[Any]:
+        if self.unit is None:
+            return self.fetch(box)
+        return read_through(self.fingerprint, self.shape, self.unit, self.dtype, box, self.fetch)
 
     def _check_inside(self, start: Sequence[int], stop: Sequence[int]) -> None:
         fits = len(start) == len(stop) == len(self.shape) and all(
@@ -210,8 +219,9 @@ HANDLES = HandleCache(lambda: settings().handle_cache)
 
 
 def close_handles() -> None:
-    """Close every file that this process keeps open for reading volumes."""
+    """Close every file that this process keeps open for reading volumes, and drop what it has decoded of them."""
     HANDLES.forget()
+    CHUNKS.forget()
 
 
 def stamp(path: str) -> Stamp:

@@ -97,6 +97,7 @@ def open_source(path: str, dataset: str = "", level: int = 0) -> TiffSource:
         shape=(*stack.lead, *shape),
         dtype=dtype,
         chunks=chunks,
+        unit=None if is_plain(page) or stack.virtual else (1,) * len(stack.lead) + _page_unit(page),
         fingerprint=fingerprint_of("tiff", os.path.realpath(path), mark, dataset, level),
         axes=axes,
         spacing=stack.spacing,
@@ -165,4 +166,11 @@ def _page_chunks(page: tifffile.TiffPage, itemsize: int) -> tuple[int, ...]:
         strips = max(SLAB_BYTES // max(rows * width * samples * itemsize, 1), 1)
         cut = [1, min(rows * strips, length), width]
     sizes = zip("czyxc", page.shaped, (1, *cut, samples), strict=True)
+    return tuple(c for a, n, c in sizes if n > 1 or a in "yx")
+
+
+def _page_unit(page: tifffile.TiffPage) -> tuple[int, ...]:
+    """What of a page is decoded as a whole: a strip or a tile."""
+    cut = [min(c, n) for c, n in zip(segment_shape(page), page.shaped[1:4], strict=True)]
+    sizes = zip("czyxc", page.shaped, (1, *cut, page.shaped[4]), strict=True)
     return tuple(c for a, n, c in sizes if n > 1 or a in "yx")

@@ -165,6 +165,7 @@ def _describe(folder: Folder, node: Node, image: Node | None) -> ZarrSource:
         shape=array.shape,
         dtype=dtype,
         chunks=array.chunks,
+        unit=array.chunks,
         fingerprint=fingerprint_of("zarr", place, node.path, mark, node.text, image.text if image else b""),
         axes=axes,
         spacing=spacing,

@@ -89,7 +89,7 @@ def test_missing_library_is_named(npy: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_missing_library_of_a_scheme_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(url: str) -> None:
+    def refuse(url: str, **options: object) -> None:
         raise ImportError("Install s3fs to access S3")
 
     monkeypatch.setattr("fsspec.core.url_to_fs", refuse)
