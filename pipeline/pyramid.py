@@ -123,7 +123,7 @@ def weights_at(level: Level, stop: Sequence[int]) -> tuple[float, ...]:
 def coarsen(
     array: Any, spec: ImageSpec, before: Level, after: Level, start: Sequence[int], stop: Sequence[int]
 ) -> Array:
-    """A box of a level from the array of the level before it, chunk by chunk, so that a large shard takes little more.
+    """A box of a level from the array of the level before it, of which a chunk is in memory at a time.
 
     Parameters
     ----------
@@ -135,7 +135,9 @@ def coarsen(
         The box of `after`; starts at a chunk's border.
     """
     made = np.empty([b - a for a, b in zip(start, stop, strict=True)], spec.dtype)
-    for inner in chunk_boxes(made.shape, after.chunks):
+    steps = [b // a for a, b in zip(before.factors, after.factors, strict=True)]
+    pieces = [c if c % s else c // s for c, s in zip(before.chunks, steps, strict=True)]
+    for inner in chunk_boxes(made.shape, pieces):
         outer = [[a + n for a, n in zip(start, corner, strict=True)] for corner in inner]
         low, high = source_box(before, after, *outer)
         block = np.asarray(array[slices(low, high)])
