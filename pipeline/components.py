@@ -232,7 +232,7 @@ def rename(labels: Labels, ids: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def _connect(mask: Flags, connectivity: str) -> tuple[Labels, int]:
     """Components, numbered from 1."""
     around = NEIGHBOURS[connectivity]
-    if around == 26:  # cc3d 4.1.1 makes room for one label too few where every other voxel is set, unless there is a rim
+    if around == 26:  # where every other voxel is set, cc3d 4.1.1 makes room for one label too few, unless it has a rim
         padded = np.pad(mask, ((0, 1), (0, 1), (0, 1)))
         labels, n = cc3d.connected_components(padded, connectivity=around, return_N=True, out_dtype="uint32")
         return np.ascontiguousarray(labels[:-1, :-1, :-1], np.uint32), n
