@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ import numpy.typing as npt
 from distributed import Client
 
 from pipeline.blocks import Box
+from pipeline.config import settings
 from pipeline.measurement import blocks, measure_block
 from pipeline.object_files import write_table
 from pipeline.object_rows import read_windows, rows_path, write_rows
@@ -39,7 +42,7 @@ class Measuring:
     channels : Channels
     raw : Volume, optional
     folder : Path
-        For the rows.
+        Scratch of the run.
     """
 
     store: Store
@@ -63,9 +66,16 @@ class Measuring:
             source.dims, source.image.shape, source.spacing, source.units, tuple(measured), origin=source.origin
         )
 
+    @cached_property
+    def rows(self) -> Path:
+        """Folder of the rows; another one where other channels are measured, or blocks are cut differently."""
+        raw = self.raw.digest if self.raw is not None else ""
+        said = repr((raw, self.columns, settings().block_voxels))
+        return self.folder / f"rows-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
+
     def path(self, number: int) -> Path:
         """The rows of a block."""
-        return rows_path(self.folder, number)
+        return rows_path(self.rows, number)
 
     def measure(self, item: tuple[int, Box]) -> None:
         """The task: measure a block and write down its rows."""

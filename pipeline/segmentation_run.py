@@ -121,7 +121,13 @@ class _Work:
         output = self.store.output
         if isinstance(output, LocalOutput):
             return output.partial / SCRATCH
-        return settings().data_dir / SCRATCH / self.store.record["digest"]
+        where = hashlib.sha256(f"{self.store.path} {self.store.record['digest']}".encode()).hexdigest()
+        return settings().data_dir / SCRATCH / where[:32]
+
+    @property
+    def label_folder(self) -> Path:
+        """For records of blocks; a run that goes on with other limits cuts other blocks."""
+        return self.scratch / "x".join(["labels", *map(str, self.plan.block)])
 
 
 def segment_volume(request: SegmentationRequest, progress: Progress) -> SegmentationSummary:
@@ -254,7 +260,7 @@ def _compute(work: _Work, progress: Progress) -> tuple[int, int]:
         store.record["prediction"] = {"digest": work.request.source.digest, "channel": work.channels.chosen}
         build_levels(client, store, progress)
         if work.table is not None:
-            measuring = Measuring(store, work.source, work.channels, request.raw, work.scratch / "rows")
+            measuring = Measuring(store, work.source, work.channels, request.raw, work.scratch)
             measure_objects(client, measuring, work.table, progress)
         if work.preview is not None:
             _draw(work, work.preview)
@@ -289,7 +295,7 @@ def _label(client: Client, work: _Work, progress: Progress) -> LabelSummary:
         client,
         StoredChannels(work.store, image, tuple(work.channels.place(channel) for channel in needed)),
         work.plan,
-        work.scratch / "labels",
+        work.label_folder,
         writer,
         key=run_key(work.store),
         progress=progress,

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from pipeline.config import settings
 from tests.commands import Outcome, finish, run_here, start, stop_after
 from tests.outputs import contents
 
@@ -61,11 +62,12 @@ def test_killed_again_and_again_a_segmentation_ends_with_the_same_bytes(
     assert sorted(path.name for path in folder.iterdir()) == ["out.zarr", "t.csv"]
 
 
-def test_interrupted_segmentation_says_how_to_go_on_and_other_processes_give_the_same_bytes(
+def test_interrupted_segmentation_says_how_to_go_on_and_other_blocks_give_the_same_bytes(
     job: tuple[object, ...],
     undisturbed: tuple[dict[str, bytes], bytes],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder = tmp_path / "again"
     folder.mkdir()
@@ -77,6 +79,8 @@ def test_interrupted_segmentation_says_how_to_go_on_and_other_processes_give_the
     last = Outcome(0, outcome.err, []).document
     assert "the same command with --resume goes on" in last["message"]
     assert not (folder / "out.zarr").exists()
+    monkeypatch.setenv("VOXELFOREST_BLOCK_VOXELS", "16384")  # other blocks, of the same chunks
+    settings.cache_clear()
     again = run_here(capsys, *command, "--resume", "--scheduler", "local", "--workers", 1)
     assert again.code == 0, again.err
     assert read_outputs(folder) == undisturbed
