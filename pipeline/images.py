@@ -165,6 +165,8 @@ def _check_sizes(spec: ImageSpec) -> None:
 def _check_values(spec: ImageSpec) -> None:
     if spec.reduce not in ("mean", "stride"):
         raise StoreError(f"image {spec.name}: reduce {spec.reduce!r} is neither 'mean' nor 'stride'")
+    if spec.role not in ("image", "labels", "scratch"):
+        raise StoreError(f"image {spec.name}: role {spec.role!r} is none of 'image', 'labels', 'scratch'")
     allowed = DTYPES_OF_MEAN if spec.reduce == "mean" else DTYPES
     if spec.dtype not in allowed:
         raise StoreError(f"image {spec.name}: values of type {spec.dtype}; allowed here are {', '.join(allowed)}")

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import pandas
     import xarray
 
+    from pipeline.object_table import Channel
+
 Array = npt.NDArray[Any]
 CELL_VOXELS = 64**3
 LONGEST_EDGE = 512  # so that products of integer sums fit into 64 bits
@@ -74,14 +76,9 @@ def measure(
     """
     import dask
 
-    from pipeline.object_table import Channel, Columns, make_table
+    from pipeline.object_table import Columns, make_table
 
-    labels = _ordered(labels, "labels")
-    dims = "".join(str(d) for d in labels.dims)
-    if "c" in dims or not {"y", "x"} <= set(dims):
-        raise PlanError(f"labels have the dims {dims}; allowed are t, z, y and x, y and x among them", code="axes")
-    if labels.dtype.kind not in "iu":
-        raise PlanError(f"labels are {labels.dtype}; allowed are integers, 0 in the background", code="labels")
+    labels = _check_labels(labels)
     sources = [("raw", raw), ("probability", prob)]
     given = [(name, _fitted(values, labels, name)) for name, values in sources if values is not None]
     shape = _index([labels.sizes.get(axis, 1) for axis in AXES])
@@ -92,14 +89,10 @@ def measure(
         for box in blocks(shape)
     ]
     rows = dask.compute(*tasks)
-    channels = [
-        Channel(name, names[i] if names else None, str(values.dtype))
-        for name, values in given
-        for names in [_channel_names(values)]
-        for i in range(values.sizes.get("c", 1))
-    ]
+    channels = tuple(channel for name, values in given for channel in _name_channels(name, values))
     attrs = labels.attrs if "spacing" in labels.attrs or raw is None else raw.attrs
-    columns = Columns(dims, shape, attrs.get("spacing", {}), attrs.get("units", {}), tuple(channels))
+    dims = "".join(str(d) for d in labels.dims)
+    columns = Columns(dims, shape, attrs.get("spacing", {}), attrs.get("units", {}), channels)
     return make_table(np.concatenate([empty_rows(len(channels)), *rows]), columns)
 
 
@@ -209,6 +202,16 @@ PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 """Which axes (z, y, x) each of the six products of positions is of."""
 
 
+def _check_labels(labels: xarray.DataArray) -> xarray.DataArray:
+    labels = _ordered(labels, "labels")
+    dims = "".join(str(d) for d in labels.dims)
+    if "c" in dims or not {"y", "x"} <= set(dims):
+        raise PlanError(f"labels have the dims {dims}; allowed are t, z, y and x, y and x among them", code="axes")
+    if labels.dtype.kind not in "iu":
+        raise PlanError(f"labels are {labels.dtype}; allowed are integers, 0 in the background", code="labels")
+    return labels
+
+
 def _part(array: xarray.DataArray, order: str, box: Box) -> Any:
     """A box of an array, with all axes of `order`."""
     inside = {axis: part for axis, part in zip(AXES, box.slices(), strict=True) if axis in array.dims}
@@ -235,11 +238,13 @@ def _ordered(array: xarray.DataArray, name: str) -> xarray.DataArray:
     return array.transpose(*(axis for axis in "tczyx" if axis in array.dims))
 
 
-def _channel_names(values: xarray.DataArray) -> list[str] | None:
+def _name_channels(source: str, values: xarray.DataArray) -> list[Channel]:
+    from pipeline.object_table import Channel
+
     if "c" not in values.dims:
-        return None
+        return [Channel(source, None, str(values.dtype))]
     named = values.coords["c"].values.tolist() if "c" in values.coords else range(values.sizes["c"])
-    return [str(name) for name in named]
+    return [Channel(source, str(name), str(values.dtype)) for name in named]
 
 
 def _index(numbers: Sequence[int]) -> Index:

@@ -128,7 +128,8 @@ def _run(
     **how: Any,
 ) -> SegmentationSummary:
     from pipeline.segmentation_inputs import open_map_inputs, open_project_inputs
-    from pipeline.segmentation_run import SegmentationRequest, segment_volume
+    from pipeline.segmentation_request import SegmentationRequest
+    from pipeline.segmentation_run import segment_volume
     from pipeline.threshold_options import choose_thresholding
 
     if given is None:

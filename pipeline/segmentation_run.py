@@ -29,10 +29,9 @@ from pipeline.intention import describe_segmentation, warn_of_little_space
 from pipeline.labelling import LabelPlan, LabelSummary, choose_block, label_volume, plan_labels
 from pipeline.local_output import LocalOutput
 from pipeline.memory import total_peak_bytes
-from pipeline.metadata import OmeVersion
 from pipeline.object_files import check_table
 from pipeline.object_stage import Measuring, measure_objects
-from pipeline.output import Mode, Output, locate
+from pipeline.output import Output, locate
 from pipeline.preview import check_preview, draw_overlay, middle, write_preview
 from pipeline.probability_map import ProbabilityMap
 from pipeline.progress import Progress
@@ -49,53 +48,11 @@ from pipeline.segmentation_images import (
     specify,
     write_channels,
 )
+from pipeline.segmentation_request import SegmentationRequest
 from pipeline.segmentation_summary import SegmentationSummary, count_objects
 from pipeline.store import Store, create
 from pipeline.summary import Summary
 from pipeline.thresholding import Thresholding
-from pipeline.volume import Volume
-
-
-@dataclass(frozen=True)
-class SegmentationRequest:
-    """What to segment, and where to.
-
-    Parameters
-    ----------
-    source : ProbabilityMap
-    path : path
-        The output: .zarr, or a file of `pipeline.writers`, which holds the labels alone.
-    thresholding : Thresholding
-        Its channels are those of the map, its range is the map's.
-    connectivity : {"face", "full"}
-    renumber : bool
-        Whether ids have no gaps.
-    raw : Volume, optional
-        Measured for the table, and shown in the picture; of the shape of the map's volume.
-    inputs : tuple of str
-        Files that no output may replace.
-    table, preview : path, optional
-        CSV or Parquet, and PNG.
-    compress : bool
-        Whether an HDF5 output is compressed.
-    ome_version, mode, scheduler, workers
-        As in `pipeline.run.Request`.
-    """
-
-    source: ProbabilityMap
-    path: str | os.PathLike[str]
-    thresholding: Thresholding
-    connectivity: str = "face"
-    renumber: bool = True
-    raw: Volume | None = None
-    inputs: tuple[str, ...] = ()
-    table: str | os.PathLike[str] | None = None
-    preview: str | os.PathLike[str] | None = None
-    compress: bool = False
-    ome_version: OmeVersion = "0.5"
-    mode: Mode = "new"
-    scheduler: str = "threads"
-    workers: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,9 +159,10 @@ def _prepare(request: SegmentationRequest, progress: Progress) -> _Work:
         final_axes=source.source_axes + "c",
         compress=request.compress,
     )
-    if store.finished and table is not None and not table.exists():
-        text = f"{store.path} is finished, but its table {table} is not there"
-        raise StoreError(f"{text}: --overwrite makes both, from the probabilities that are there")
+    missing = [str(path) for path in (table, preview) if path is not None and not path.exists()]
+    if store.finished and missing:
+        text = f"{store.path} is finished, but {' and '.join(missing)} not there"
+        raise StoreError(f"{text}: --overwrite makes all, from the probabilities that are there")
     if reused is not None and not store.finished:
         progress.note(f"{store.path} holds these probabilities: they are taken from there, and not predicted again")
     return _Work(request, reused or source, channels, plan, store, table, preview)

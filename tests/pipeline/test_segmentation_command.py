@@ -313,7 +313,7 @@ def test_finished_output_without_its_table_is_said(
 ) -> None:
     segment(capsys, *job, tmp_path / "out.zarr")
     refused = segment(capsys, *job, tmp_path / "out.zarr", "--table", tmp_path / "t.csv", "--resume", code=2)
-    assert "--overwrite makes both" in refused.document_of_error["message"]
+    assert "t.csv not there: --overwrite makes all" in refused.document_of_error["message"]
     segment(capsys, *job, tmp_path / "out.zarr", "--table", tmp_path / "t.csv", "--overwrite")
     again = segment(capsys, *job, tmp_path / "out.zarr", "--table", tmp_path / "t.csv", "--resume")
     assert again.document["reused"] is True
