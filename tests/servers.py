@@ -158,7 +158,7 @@ def serving_here(project: Path | None, raw: Path, *, token: str | None = None, *
     options
         Of the volume, as `web.serve.open_catalogue` takes them.
     """
-    engine = Engine(open_catalogue(project and str(project), str(raw), None, **options))
+    engine = Engine(open_catalogue(None if project is None else str(project), str(raw), None, **options))
     server = make_server("127.0.0.1", 0, create_app(engine, Options(token=token)), threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
