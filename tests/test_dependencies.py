@@ -17,7 +17,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 NOT_FOR_CONDA = {"cloud", "boss", "viewer"}
-CALLED_BY_OTHERS = {"imagecodecs"}  # by tifffile: without it, a strip may unpack to any size
+# imagecodecs by tifffile: without it, a strip may unpack to any size. Of Swagger, only the files are served.
+CALLED_BY_OTHERS = {"imagecodecs", "flask_openapi3_swagger"}
 IMPORTED_AS = {"connected-components-3d": "cc3d", "pillow": "PIL", "scikit-learn": "sklearn"}
 
 
