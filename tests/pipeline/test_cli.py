@@ -82,7 +82,7 @@ BAD_INPUT: dict[str, tuple[int, str, str]] = {
     "folder of output": (2, "does not exist", "pc.ilp raw.npy missing/out.zarr"),
     "unwritable output": (2, "cannot create /proc/out.partial.zarr", "pc.ilp raw.npy /proc/out.zarr"),
     "suffix of output": (2, "outputs end in .zarr, .h5, .npy, .tif", "pc.ilp raw.npy out.n5"),
-    "remote output": (2, "outputs go to local folders", "pc.ilp raw.npy s3://bucket/out.zarr"),
+    "remote output": (2, "outputs go to local folders", "pc.ilp raw.npy gs://bucket/out.zarr"),
     "output exists": (2, "exists; choose another OUT, or --overwrite it", "pc.ilp raw.npy there.h5"),
     "output is input": (2, "is the input, which is never written to", "pc.ilp raw.npy {files}/raw.npy --overwrite"),
     "output in input": (2, "lies in the input", "pc.ilp cut.zarr {files}/cut.zarr/out.zarr"),

@@ -24,5 +24,5 @@ def test_work_is_told_in_blocks_memory_and_disk_space(golden_dir: Path, tmp_path
 def test_little_space_is_told_and_enough_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = begin(tmp_path / "out.zarr", make_spec())
     assert warn_of_little_space(store) is None
-    monkeypatch.setattr("pipeline.intention.shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    monkeypatch.setattr("pipeline.local_output.shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
     assert "has 1000 B free; the output takes " in (warn_of_little_space(store) or "")
