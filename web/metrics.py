@@ -16,7 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from pipeline.errors import ClusterError
+from pipeline.errors import BusyError
 
 if TYPE_CHECKING:
     from pipeline.serving.engine import Engine
@@ -120,5 +120,5 @@ def tell_ready() -> Response:
     """Whether regions can be computed: 200 with a connection to the workers, else 503."""
     engine: Engine = current_app.extensions["engine"]
     if not engine.ready():
-        raise ClusterError("there is no connection to where blocks are computed")
+        raise BusyError("there is no connection to where blocks are computed", code="scheduler")
     return Response("ready\n", content_type="text/plain; charset=utf-8")

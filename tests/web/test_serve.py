@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.errors import ProjectError
+from pipeline.errors import PipelineError, ProjectError
 from pipeline.project import open_project
-from tests.commands import COMMAND
+from tests.commands import COMMAND, run_here
 from tests.servers import Server, serving, stop
 from tests.web.old_boxes import problem_of
+from web.serve import open_catalogue
 
 
 @pytest.fixture
@@ -147,43 +148,59 @@ def code_of(path: Path) -> str | None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), "PROJECT RAW"),
-        (("missing.npy",), "missing.npy"),
-        (("missing.ilp", "{raw}"), "missing.ilp"),
-        (("{raw}", "--axes", "zyx"), "zyx"),
         (("{raw}", "--host", "0.0.0.0"), "VOXELFOREST_TOKEN"),
         (("{raw}", "--host", "256.1.1.1"), "256.1.1.1"),
         (("{raw}", "--scheduler", "threds"), "threads"),
         (("{raw}", "--cache", "lots"), "900MiB"),
         (("{raw}", "--cors", "viewer.example"), "https://viewer.example"),
         (("{raw}", "--allow-host", "a b"), "a b"),
-        (("{raw}", "--max-size", "q=5"), "x=512"),
-        (("--config", "missing.toml"), "missing.toml"),
-        (("{raw}", "--config", "served.toml"), "--config"),
         (("{raw}", "--port", "70000"), "65535"),
     ],
 )
-def test_what_is_wrong_is_one_line(raw: Path, tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
-    given = [argument.format(raw=raw) for argument in arguments]
-    done = subprocess.run(
-        [COMMAND, "serve", *given, *(() if "--port" in given else ("--port", "0"))],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    lines = [line for line in done.stderr.splitlines() if line.startswith("voxelforest: ")]
-    assert (done.returncode, done.stdout, len(lines)) == (2, "", 1), done.stderr
-    assert words in lines[0]
+def test_options_that_are_none(
+    raw: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], words: str
+) -> None:
+    outcome = run_here(capsys, "serve", "--port", "0", *(argument.format(raw=raw) for argument in arguments))
+    assert (outcome.code, outcome.out, len(outcome.err)) == (2, [], 1)
+    assert words in outcome.err[0]
 
 
-def test_a_port_that_is_taken(raw: Path) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "options", "words"),
+    [
+        ((None, None, None), {}, "PROJECT RAW"),
+        (("missing.npy", None, None), {}, "missing.npy"),
+        (("missing.ilp", "{raw}", None), {}, "missing.ilp"),
+        (("{raw}", None, None), {"axes": "zyx"}, "zyx"),
+        (("{raw}", None, None), {"max_size": "q=5"}, "x=512"),
+        (("{raw}", None, None), {"max_size": "z=5"}, "z"),
+        ((None, None, "missing.toml"), {}, "missing.toml"),
+        (("{raw}", None, "served.toml"), {}, "--config"),
+    ],
+)
+def test_what_cannot_be_served(
+    raw: Path, arguments: tuple[str | None, ...], options: dict[str, str], words: str
+) -> None:
+    project, volume, config = (argument and argument.format(raw=raw) for argument in arguments)
+    with pytest.raises(PipelineError, match=words) as caught:
+        open_catalogue(project, volume, config, **options)
+    assert caught.value.exit_code == 2
+
+
+def test_what_is_wrong_is_one_line(tmp_path: Path) -> None:
+    arguments = [COMMAND, "serve", "missing.npy", "--port", "0"]
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("voxelforest: ")
+    assert "missing.npy" in line
+
+
+def test_a_port_that_is_taken(raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        arguments = [COMMAND, "serve", str(raw), "--port", str(taken.getsockname()[1])]
-        done = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 2
-    assert "--port" in done.stderr
+        outcome = run_here(capsys, "serve", raw, "--port", taken.getsockname()[1])
+    assert outcome.code == 2
+    assert "--port" in outcome.err[-1]
 
 
 def test_a_scheduler_that_does_not_answer(raw: Path, tmp_path: Path) -> None:
