@@ -1,9 +1,7 @@
 """Random forests over bricks of 64 neighbouring voxels, equal to the bit to a walk row by row.
 
-A brick is 4x4x4 voxels, 2x4x8 or 1x8x8 in thin slabs. The smallest and largest value of each column in a brick decide
-most nodes for all 64 at once; where they do not, one vector comparison gives a 64-bit mask and the walk goes on with
-the mask split. A leaf adds its probabilities under the mask. Trees come in order and sums are float32, so nothing is
-added in another order than row by row. Source of the arithmetic: SEMANTICS section 5.
+A brick is 4x4x4 voxels, 2x4x8 or 1x8x8 in thin slabs. Those of 16 neighbours along x, a cache line, are gathered at
+once, walked (`brick_walk`) and written one after the other.
 """
 
 # mypy: allow-untyped-defs
@@ -15,129 +13,65 @@ import numpy as np
 import numpy.typing as npt
 
 from numba_ops._jit import freeze, jit
-from numba_ops.trees import Trees, pack
-from numba_ops.vector import BRICK, add_masked, below_mask, brick_range, gather4, gather8, keep_apart
+from numba_ops.brick_vectors import PARTED, ROW, gather4, gather8
+from numba_ops.brick_walk import AT_ONCE, ZERO, evaluate_brick
+from numba_ops.trees import BRICK, Trees, pack
+from numba_ops.vector import copy4, copy8, keep_apart
 
 __all__ = ["Trees", "pack", "predict_rows", "predict_slab"]
 
-EVERY = np.uint64(0xFFFFFFFFFFFFFFFF)
-NONE = np.uint64(0)
-ZERO = np.float32(0)
+
+@jit
+def _clear_invalid(columns, values, base, out):
+    """Set the probabilities of voxels with a NaN in any column to 0."""
+    for lane in range(BRICK):
+        for c in range(columns):
+            value = values[base + c * BRICK + lane]
+            if value != value:
+                for k in range(lane, out.size, BRICK):
+                    out[k] = ZERO
+                break
 
 
 @jit
-def _walk_brick(trees, values, first, last, out, low, high, node, mask):
-    """Add trees ``first:last`` to the class sums of a brick.
-
-    values: columns of 64 float32; out: classes of 64 float32; low, high: range of each column; node, mask: the stack.
-    """
-    classes = trees.probability.shape[1]
-    for t in range(first, last):
-        node[0] = trees.roots[t]
-        mask[0] = EVERY
-        top = 1
-        while top > 0:
-            top -= 1
-            i = node[top]
-            m = mask[top]
-            while trees.nodes[i].leaf < 0:
-                step = trees.nodes[i]
-                c = step.column
-                threshold = step.threshold
-                left = step.left
-                if high[c] < threshold:
-                    i = left
-                elif low[c] >= threshold:
-                    i = left + 1
-                else:
-                    below = below_mask(values, c * BRICK, threshold) & m
-                    above = m & ~below
-                    if above == NONE:
-                        i = left
-                    elif below == NONE:
-                        i = left + 1
-                    else:
-                        node[top] = left + 1
-                        mask[top] = above
-                        top += 1
-                        i = left
-                        m = below
-            leaf = trees.nodes[i].leaf
-            for k in range(classes):
-                share = trees.probability[leaf, k]
-                if share != ZERO:
-                    add_masked(out, k * BRICK, m, share)
-
-
-@jit
-def _walk_lane(trees, values, lane, first, last, out):
-    """The plain walk for one voxel of a brick: class sums and the total of all leaf probabilities."""
-    total = 0.0
-    for t in range(first, last):
-        i = trees.roots[t]
-        while trees.nodes[i].leaf < 0:
-            step = trees.nodes[i]
-            i = step.left if values[step.column * BRICK + lane] < step.threshold else step.left + 1
-        leaf = trees.nodes[i].leaf
-        for k in range(trees.probability.shape[1]):
-            out[k * BRICK + lane] += trees.probability[leaf, k]
-        total += trees.total[leaf]
-    return total
-
-
-@jit
-def _evaluate_brick(trees, values, invalid, out, sums, low, high, node, mask):
-    """Probabilities of one brick: values (columns, 64), out and sums (classes, 64), flat; `invalid`: bits of NaN."""
-    n = trees.probability.shape[1] * BRICK
-    for i in range(n):
-        out[i] = ZERO
-    for group in range(trees.groups.size - 1):
-        first, last = trees.groups[group], trees.groups[group + 1]
-        count = np.float32(last - first)
-        for i in range(n):
-            sums[i] = ZERO
-        if trees.plain and invalid == NONE:
-            _walk_brick(trees, values, first, last, sums, low, high, node, mask)
-            for i in range(n):
-                out[i] += sums[i] / count * count
-        else:
-            for lane in range(BRICK):
-                total = np.float32(_walk_lane(trees, values, lane, first, last, sums))
-                for i in range(lane, n, BRICK):
-                    out[i] += sums[i] / total * count
-    trees_in_all = np.float32(trees.roots.size)
-    for i in range(n):
-        out[i] /= trees_in_all
-    for lane in range(BRICK if invalid != NONE else 0):
-        if (invalid >> np.uint64(lane)) & np.uint64(1):
-            for i in range(lane, n, BRICK):
-                out[i] = ZERO
-
-
-@jit
-def _gather_brick(slab, columns, step, places, width, values, low, high):
-    """Copy the rows of a brick, all inside the slab, from every column, `step` apart; the result has bits for NaN."""
-    invalid = NONE
+def _gather(slab, at, columns, step, places, bx, values, start, apart, ahead):
+    """Copy 16 voxels of each row, all inside the slab, from every column, `step` apart; whether there is a NaN."""
+    invalid = False
     for c in range(columns):
-        if width == 4:
-            invalid |= gather4(slab, c * step, places, values, c * BRICK, low, high, c)
+        if bx == 4:
+            invalid |= gather4(slab, at + c * step, places, values, start + c * BRICK, apart, ahead)
         else:
-            invalid |= gather8(slab, c * step, places, values, c * BRICK, low, high, c)
+            invalid |= gather8(slab, at + c * step, places, values, start + c * BRICK, apart, ahead)
     return invalid
 
 
 @jit
-def _gather_edge(slab, columns, step, places, width, inside, values, low, high):
-    """The same where only the first `inside` voxels of a row are in the slab: the last one is repeated."""
-    invalid = NONE
+def _gather_narrow(slab, columns, step, places, bx, values, start, apart, width):
+    """The same where rows have less than 16 voxels: the last one is repeated."""
+    invalid = False
     for c in range(columns):
-        at = c * BRICK
-        for place in places:
-            for k in range(width):
-                values[at] = slab[c * step + place + min(k, inside - 1)]
-                at += 1
-        invalid |= brick_range(values, c * BRICK, low, high, c)
+        for r in range(places.size):
+            for x in range(ROW):
+                value = slab[c * step + places[r] + min(x, width - 1)]
+                invalid |= value != value
+                values[start + x // bx * apart + c * BRICK + r * bx + x % bx] = value
     return invalid
+
+
+@jit
+def _write_brick(result, bx, inside, out, step, targets, x):
+    """Write the first `inside` voxels of each row of a brick to every class of `out`, `step` apart."""
+    for k in range(result.size // BRICK):
+        for r in range(targets.size):
+            to = k * step + targets[r] + x
+            at = k * BRICK + r * bx
+            if inside == 8:
+                copy8(result, at, out, to)
+            elif inside == 4 and bx == 4:
+                copy4(result, at, out, to)
+            else:
+                for i in range(inside):
+                    out[to + i] = result[at + i]
 
 
 @jit
@@ -146,35 +80,45 @@ def _predict(trees, slab, shape, out, out_shape, corner):
     keep_apart()
     columns, depth, rows, width = shape
     classes, out_depth, out_rows, out_width = out_shape
-    z0, y0, x0 = corner
     bz = 1 if depth == 1 else (2 if depth == 2 else 4)
     by = 8 if depth == 1 else 4
     bx = BRICK // (bz * by)
-    places = np.empty(bz * by, np.int64)
-    values = np.empty(columns * BRICK, np.float32)
+    places, targets = np.empty(bz * by, np.int64), np.empty(bz * by, np.int64)
+    apart = columns * BRICK
+    values = np.empty(ROW // bx * apart + ROW, np.float32)
+    start = -(values.ctypes.data // 4) % ROW  # of a cache line: a comparison that meets two takes twice as long
     result, sums = np.empty(classes * BRICK, np.float32), np.empty(classes * BRICK, np.float32)
-    low, high = np.empty(columns, np.float32), np.empty(columns, np.float32)
-    node, mask = np.empty(trees.stack, np.int64), np.empty(trees.stack, np.uint64)
+    weight, totals = np.empty(BRICK, np.float32), np.empty(BRICK, np.float64)
+    # Each voxel is in one node of a tree at a time, and no node is met twice.
+    room = min(BRICK * min(trees.roots.size, AT_ONCE), 2 * trees.nodes.size) + PARTED
+    words, codes = np.empty(5 * room, np.uint64), np.empty(3 * room, np.uint32)
+    starts = np.empty(AT_ONCE + 2, np.int64)
+    votes = np.empty(trees.slots[-1], np.uint64)
     for z in range(0, depth, bz):
         for y in range(0, rows, by):
-            for x in range(0, width, bx):
-                for r in range(bz * by):  # rows beyond the slab repeat its last one
-                    places[r] = (min(z + r // by, depth - 1) * rows + min(y + r % by, rows - 1)) * width + x
-                inside = min(bx, width - x)
-                step = depth * rows * width
-                if inside == bx:
-                    invalid = _gather_brick(slab, columns, step, places, bx, values, low, high)
+            for r in range(bz * by):  # rows beyond the slab repeat its last one, which is written again
+                plane, row = min(z + r // by, depth - 1), min(y + r % by, rows - 1)
+                places[r] = (plane * rows + row) * width
+                targets[r] = ((corner[0] + plane) * out_rows + corner[1] + row) * out_width + corner[2]
+            for x in range(0, width, ROW):
+                bricks = min(ROW, width - x + bx - 1) // bx
+                at = max(min(x, width - ROW), 0)  # the last voxels of a row: some of them once more
+                ahead = ROW if x + ROW < width else by * width - at
+                if width >= ROW:
+                    skipped = ROW // bx - bricks
+                    invalid = _gather(slab, at, columns, depth * rows * width, places, bx, values, start, apart, ahead)
                 else:
-                    invalid = _gather_edge(slab, columns, step, places, bx, inside, values, low, high)
-                _evaluate_brick(trees, values, invalid, result, sums, low, high, node, mask)
-                for k in range(classes):
-                    for r in range(bz * by):
-                        if z + r // by < depth and y + r % by < rows:
-                            plane = k * out_depth + z0 + z + r // by
-                            to = (plane * out_rows + y0 + y + r % by) * out_width + x0 + x
-                            at = k * BRICK + r * bx
-                            for e in range(inside):
-                                out[to + e] = result[at + e]
+                    skipped = 0
+                    invalid = _gather_narrow(
+                        slab, columns, depth * rows * width, places, bx, values, start, apart, width
+                    )
+                for i in range(skipped, skipped + bricks):
+                    base = start + i * apart
+                    evaluate_brick(trees, values, base, result, sums, weight, totals, votes, words, codes, starts)
+                    if invalid:
+                        _clear_invalid(columns, values, base, result)
+                    inside = min(bx, width - at - i * bx)
+                    _write_brick(result, bx, inside, out, out_depth * out_rows * out_width, targets, at + i * bx)
 
 
 def predict_slab(
@@ -211,8 +155,10 @@ def predict_slab(
         nodes=freeze(trees.nodes),
         probability=freeze(trees.probability),
         total=freeze(trees.total),
+        tree=freeze(trees.tree),
         roots=freeze(trees.roots),
         groups=freeze(trees.groups),
+        slots=freeze(trees.slots),
     )
     _predict(frozen, freeze(slab).reshape(-1), slab.shape, out.reshape(-1), out.shape, (z0, y0, x0))
 

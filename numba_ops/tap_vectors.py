@@ -10,24 +10,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import numba
 from llvmlite import ir
 from numba import types
-from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
 
 from numba_ops.tile import GROUP
-from numba_ops.vector import F32, I64, data_of, fused, load, splat, store
+from numba_ops.vector import F32, I64, count_up, data_of, fused, has_feature, load, splat, store
 
-
-def _count_lanes() -> int:
-    """Lanes of vectors of which two dozen stay in registers: what `smooth_group` needs, and `derive_row` nearly."""
-    given = numba.config.CPU_FEATURES
-    features = get_host_cpu_features() if given is None else given
-    return 32 if "+avx512f" in features else 8
-
-
-LANES = _count_lanes()
+# Lanes of vectors of which two dozen stay in registers: what `smooth_group` needs, and `derive_row` nearly.
+LANES = 32 if has_feature("avx512f") else 8
 
 
 def _make_taps(width: int, odd: bool) -> Any:
@@ -56,34 +47,12 @@ def _make_taps(width: int, odd: bool) -> Any:
                 return [fused(b, splat(b, vt, b.load(b.gep(kp, [j]))), pair, acc[0])]
 
             start = b.fmul(splat(b, vt, b.load(kp)), row(centre))
-            store(b, _count(b, reach, [start], step)[0], dst, at)
+            store(b, count_up(b, reach, [start], step)[0], dst, at)
             return ctx.get_dummy_value()
 
         return sig, codegen
 
     return op
-
-
-def _count(b: ir.IRBuilder, stop: Any, state: list[Any], step: Any) -> list[Any]:
-    """Loop j = 1 ... stop, with ``state = step(j, state)``; the state after it."""
-    one = ir.Constant(I64, 1)
-    entry, loop, done = b.block, b.append_basic_block("taps"), b.append_basic_block("done")
-    b.cbranch(b.icmp_signed(">=", stop, one), loop, done)
-    b.position_at_end(loop)
-    j = b.phi(I64)
-    before = [b.phi(value.type) for value in state]
-    after = step(j, before)
-    following = b.add(j, one)
-    for phi, init, value in zip([j, *before], [one, *state], [following, *after], strict=True):
-        phi.add_incoming(init, entry)
-        phi.add_incoming(value, loop)
-    b.cbranch(b.icmp_signed("<=", following, stop), loop, done)
-    b.position_at_end(done)
-    result = [b.phi(value.type) for value in state]
-    for phi, init, value in zip(result, state, after, strict=True):
-        phi.add_incoming(init, entry)
-        phi.add_incoming(value, loop)
-    return result
 
 
 def _make_group(width: int) -> Any:
@@ -120,7 +89,7 @@ def _make_group(width: int) -> Any:
 
             rows = [row(b.add(centre, ir.Constant(I64, t))) for t in range(GROUP)]
             k = splat(b, vt, b.load(ks))
-            state = _count(b, reach, [*rows, *rows, *(b.fmul(k, r) for r in rows)], step)
+            state = count_up(b, reach, [*rows, *rows, *(b.fmul(k, r) for r in rows)], step)
             for total in state[2 * GROUP :]:
                 store(b, total, dst, at)
                 at = b.add(at, pitch)

@@ -10,27 +10,38 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-NODE = np.dtype([("column", "i4"), ("threshold", "f4"), ("left", "i4"), ("leaf", "i4")])
+BRICK = 64  # voxels that are decided at once
+NODE = np.dtype([("place", "u4"), ("threshold", "f4"), ("kids", "u8")])
+LEAF = np.uint32(1 << 31)  # bit of a code that says that what follows is a leaf
 
 
 class Trees(NamedTuple):
     """A forest packed for evaluation.
 
+    A node that decides has a code, its number; that of a leaf is `LEAF` and its slot if the forest votes, otherwise
+    `LEAF` and its number. Both are numbered tree by tree.
+
     Attributes
     ----------
     nodes : ndarray, (nodes,), NODE
-        16 bytes a node, one cache line a step. The right child follows the left; a leaf has `leaf` >= 0. A float32 goes
-        left if it is below `threshold`.
+        16 bytes a node that decides, never across a cache line. `place` is where the column starts in a brick; a
+        float32 goes left if it is below `threshold`; `kids` is the left child's code, and the right one's from bit 32.
     probability : ndarray, (leaves, classes), float32
     total : ndarray, (leaves,), float64
         Sum of the leaf's probabilities.
-    roots : ndarray, (trees,), int32
+    tree : ndarray, (leaves,), int32
+        Tree of each leaf.
+    roots : ndarray, (trees,), uint32
+        A tree that is a leaf has a node that decides nothing.
     groups : ndarray, (groups + 1,), int64
         First tree of each group of trees that is averaged on its own, and the number of trees.
     plain : bool
         Whether every leaf sums to 1 so nearly that a group's total is its number of trees.
-    stack : int
-        Deepest pile of undecided nodes that a walk can need.
+    votes : bool
+        Whether every leaf is for one class alone, as in trees grown until their leaves are pure. Sums of float32 then
+        are whole numbers, the same in any order: a slot holds what a tree says of a class.
+    slots : ndarray, (groups * classes + 1,), int64
+        First slot of each class of each group, and the number of slots; 0 if the forest does not vote.
     columns : int
         Features of a row.
     """
@@ -38,10 +49,12 @@ class Trees(NamedTuple):
     nodes: Any
     probability: Any
     total: Any
+    tree: Any
     roots: Any
     groups: Any
     plain: bool
-    stack: int
+    votes: bool
+    slots: Any
     columns: int
 
 
@@ -67,49 +80,63 @@ def pack(
     probability : ndarray, (nodes, classes), float64
         Probabilities of the leaves.
     roots, group : ndarray, (trees,), int32
-        Root and group of each tree; groups ascend.
+        Root and group of each tree; trees lie one after the other, groups ascend.
     columns : int
         Features of a row.
-
-    Notes
-    -----
-    Thresholds lie between float32 values: each becomes the smallest float32 that is not below it, which decides alike
-    for every float32.
     """
     leaf = column < 0
-    nodes = np.zeros(len(column), NODE)
-    nodes["column"] = np.where(leaf, 0, column)
-    with np.errstate(over="ignore"):
-        nearest = threshold.astype(np.float32)
-    below = nearest.astype(np.float64) < threshold
-    nodes["threshold"] = np.where(below, np.nextafter(nearest, np.float32(np.inf)), nearest)
-    nodes["left"] = left
-    nodes["leaf"] = np.where(leaf, np.cumsum(leaf) - 1, -1)
-    leaves = probability[leaf]
-    total = _sum_classes(leaves)
+    leaves = np.ascontiguousarray(probability[leaf])
+    total = leaves.sum(axis=1)
+    share = leaves.astype(np.float32)
+    tree = (np.searchsorted(roots, np.flatnonzero(leaf), side="right") - 1).astype(np.int32)
+    # a total off by less than half a float32's spacing rounds to the number of trees
+    plain = bool((np.abs(total - 1.0) < 2.0**-26).all())
+    votes = plain and bool((np.count_nonzero(share, axis=1) == 1).all() and (share.max(axis=1) == 1).all())
     first = np.flatnonzero(np.r_[True, np.diff(group) != 0]) if len(group) else np.zeros(0, np.int64)
+    slot, slots = np.arange(len(leaves)), np.zeros(len(first) * share.shape[1] + 1, np.int64)
+    if votes:
+        of_group = np.searchsorted(first, tree, side="right") - 1
+        of_class = of_group * share.shape[1] + share.argmax(axis=1)
+        taken, slot = np.unique(of_class * len(roots) + tree, return_inverse=True)
+        slots = np.searchsorted(taken, np.arange(len(slots)) * len(roots))
+    code = np.zeros(len(column), np.uint32)
+    code[leaf] = slot.astype(np.uint32) | LEAF
+    code[~leaf] = np.arange(np.count_nonzero(~leaf))
+    nodes = _pack_nodes(column[~leaf], threshold[~leaf], code[left[~leaf]], code[left[~leaf] + 1])
+    alone = np.flatnonzero(leaf[roots])
+    start = code[roots]
+    start[alone] = len(nodes) + np.arange(len(alone))
+    lone = code[np.asarray(roots)[alone]]
     return Trees(
-        nodes=nodes,
-        probability=np.ascontiguousarray(leaves, np.float32),
+        nodes=np.concatenate([nodes, _pack_nodes(np.zeros(len(lone), np.int32), np.zeros(len(lone)), lone, lone)]),
+        probability=share,
         total=total,
-        roots=np.ascontiguousarray(roots, np.int32),
+        tree=tree,
+        roots=start,
         groups=np.append(first, len(group)).astype(np.int64),
-        # a total off by less than half a float32's spacing rounds to the number of trees
-        plain=bool((np.abs(total - 1.0) < 2.0**-26).all()),
-        stack=_depth(left, leaf, roots) + 2,
+        plain=plain,
+        votes=votes,
+        slots=slots.astype(np.int64),
         columns=columns,
     )
 
 
-def _sum_classes(leaves: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return np.ascontiguousarray(leaves).sum(axis=1)
+def _pack_nodes(
+    column: npt.NDArray[np.int32],
+    threshold: npt.NDArray[np.float64],
+    left: npt.NDArray[np.uint32],
+    right: npt.NDArray[np.uint32],
+) -> npt.NDArray[np.void]:
+    """Nodes that decide.
 
-
-def _depth(left: npt.NDArray[np.int32], leaf: npt.NDArray[np.bool_], roots: npt.NDArray[np.int32]) -> int:
-    depth, level = 0, np.asarray(roots, np.int64)
-    while True:
-        level = level[~leaf[level]]
-        if not len(level):
-            return depth
-        level = np.concatenate([left[level], left[level] + 1])
-        depth += 1
+    Thresholds lie between float32 values: each becomes the smallest float32 that is not below it, which decides alike
+    for every float32.
+    """
+    nodes = np.zeros(len(column), NODE)
+    nodes["place"] = column * BRICK
+    with np.errstate(over="ignore"):
+        nearest = threshold.astype(np.float32)
+    below = nearest.astype(np.float64) < threshold
+    nodes["threshold"] = np.where(below, np.nextafter(nearest, np.float32(np.inf)), nearest)
+    nodes["kids"] = left.astype(np.uint64) | right.astype(np.uint64) << np.uint64(32)
+    return nodes

@@ -9,18 +9,25 @@ All take flat float32 arrays and element offsets; nothing is checked: callers ow
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import Any
 
+import numba
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
 
 F32 = ir.FloatType()
 I32 = ir.IntType(32)
 I64 = ir.IntType(64)
-BRICK = 64  # voxels that the forest decides at once: one bit each in a 64-bit mask
+
+
+def has_feature(name: str) -> bool:
+    """Whether code is made for a processor that has a feature of LLVM's name."""
+    given = numba.config.CPU_FEATURES
+    return f"+{name}" in (get_host_cpu_features() if given is None else given).split(",")
 
 
 def splat(b: ir.IRBuilder, vector: ir.VectorType, scalar: Any) -> Any:
@@ -53,6 +60,28 @@ def fused(b: ir.IRBuilder, factor: Any, value: Any, acc: Any) -> Any:
     function = ir.FunctionType(vector, [vector] * 3)
     name = f"llvm.fma.v{vector.count}f32"
     return b.call(cgutils.get_or_insert_function(b.module, function, name), [factor, value, acc])
+
+
+def count_up(b: ir.IRBuilder, stop: Any, state: list[Any], step: Callable[[Any, list[Any]], list[Any]]) -> list[Any]:
+    """Loop j = 1 ... stop, with ``state = step(j, state)``; the state after it."""
+    one = ir.Constant(I64, 1)
+    entry, loop, done = b.block, b.append_basic_block("loop"), b.append_basic_block("done")
+    b.cbranch(b.icmp_signed(">=", stop, one), loop, done)
+    b.position_at_end(loop)
+    j = b.phi(I64)
+    before = [b.phi(value.type) for value in state]
+    after = step(j, before)
+    following = b.add(j, one)
+    for phi, init, value in zip([j, *before], [one, *state], [following, *after], strict=True):
+        phi.add_incoming(init, entry)
+        phi.add_incoming(value, loop)
+    b.cbranch(b.icmp_signed("<=", following, stop), loop, done)
+    b.position_at_end(done)
+    result = [b.phi(value.type) for value in state]
+    for phi, init, value in zip(result, state, after, strict=True):
+        phi.add_incoming(init, entry)
+        phi.add_incoming(value, loop)
+    return result
 
 
 @intrinsic
@@ -94,96 +123,3 @@ def _make_copy(width: int) -> Any:
 
 
 copy4, copy8 = _make_copy(4), _make_copy(8)
-
-
-@intrinsic
-def below_mask(tyctx: Any, array: Any, at: Any, threshold: Any) -> Any:
-    """Bit k of the result: ``array[at + k] < threshold``, for 64 values."""
-    sig = types.uint64(array, types.intp, types.float32)
-
-    def codegen(ctx: Any, b: ir.IRBuilder, s: Any, args: Any) -> Any:
-        vt = ir.VectorType(F32, BRICK)
-        x = load(b, data_of(ctx, b, s.args[0], args[0]), args[1], vt)
-        return b.bitcast(b.fcmp_ordered("<", x, splat(b, vt, args[2])), I64)
-
-    return sig, codegen
-
-
-def _store_range(b: ir.IRBuilder, x: Any, low: Any, high: Any) -> Any:
-    """Store the smallest and largest of 64 values; the result says which are NaN: with one the range is not defined.
-
-    (A plain loop over `min` and `max` is not vectorised, since NaN fixes its order.)
-    """
-    for order, target in (("<", low), (">", high)):
-        best = x
-        while best.type.count > 1:
-            half = best.type.count // 2
-            one, two = (_lanes(b, best, best, range(first, first + half)) for first in (0, half))
-            best = b.select(b.fcmp_ordered(order, one, two), one, two)
-        b.store(b.extract_element(best, ir.Constant(I32, 0)), target)
-    return b.bitcast(b.fcmp_unordered("uno", x, x), I64)
-
-
-def _lanes(b: ir.IRBuilder, one: Any, two: Any, chosen: Iterable[int]) -> Any:
-    lanes = list(chosen)
-    return b.shuffle_vector(one, two, ir.Constant(ir.VectorType(I32, len(lanes)), lanes))
-
-
-@intrinsic
-def brick_range(tyctx: Any, array: Any, at: Any, low: Any, high: Any, column: Any) -> Any:
-    """Store the smallest and largest of ``array[at:at + 64]`` in ``low[column]`` and ``high[column]``.
-
-    Bit k of the result: ``array[at + k]`` is NaN.
-    """
-    sig = types.uint64(array, types.intp, low, high, types.intp)
-
-    def codegen(ctx: Any, b: ir.IRBuilder, s: Any, args: Any) -> Any:
-        data, lows, highs = (data_of(ctx, b, s.args[i], args[i]) for i in (0, 2, 3))
-        x = load(b, data, args[1], ir.VectorType(F32, BRICK))
-        return _store_range(b, x, b.gep(lows, [args[4]]), b.gep(highs, [args[4]]))
-
-    return sig, codegen
-
-
-def _make_gather(width: int) -> Any:
-    """Like `brick_range`, of rows of `width` values at ``array[at + places[r]:]``, which are stored at ``out[to:]``."""
-
-    @intrinsic
-    def op(tyctx: Any, array: Any, at: Any, places: Any, out: Any, to: Any, low: Any, high: Any, column: Any) -> Any:
-        n = types.intp
-        sig = types.uint64(array, n, places, out, n, low, high, n)
-
-        def codegen(ctx: Any, b: ir.IRBuilder, s: Any, args: Any) -> Any:
-            data, offsets, dst, lows, highs = (data_of(ctx, b, s.args[i], args[i]) for i in (0, 2, 3, 5, 6))
-            rows = [
-                load(b, data, b.add(args[1], b.load(b.gep(offsets, [ir.Constant(I64, r)]))), ir.VectorType(F32, width))
-                for r in range(BRICK // width)
-            ]
-            while len(rows) > 1:
-                pairs = zip(rows[::2], rows[1::2], strict=True)
-                rows = [_lanes(b, one, two, range(2 * one.type.count)) for one, two in pairs]
-            store(b, rows[0], dst, args[4])
-            return _store_range(b, rows[0], b.gep(lows, [args[7]]), b.gep(highs, [args[7]]))
-
-        return sig, codegen
-
-    return op
-
-
-gather4, gather8 = _make_gather(4), _make_gather(8)
-
-
-@intrinsic
-def add_masked(tyctx: Any, array: Any, at: Any, mask: Any, value: Any) -> Any:
-    """``array[at + k] += value`` where bit k of the mask is set, for 64 values."""
-    sig = types.void(array, types.intp, types.uint64, types.float32)
-
-    def codegen(ctx: Any, b: ir.IRBuilder, s: Any, args: Any) -> Any:
-        vt = ir.VectorType(F32, BRICK)
-        data = data_of(ctx, b, s.args[0], args[0])
-        x = load(b, data, args[1], vt)
-        lanes = b.bitcast(args[2], ir.VectorType(ir.IntType(1), BRICK))
-        store(b, b.select(lanes, b.fadd(x, splat(b, vt, args[3])), x), data, args[1])
-        return ctx.get_dummy_value()
-
-    return sig, codegen
