@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipeline.images import SPATIAL, ImageSpec
-from pipeline.pyramid import Level, chunk_boxes, estimate_bytes, levels, shrink, source_box, weights_at
+from pipeline.pyramid import Level, cascade, chunk_boxes, estimate_bytes, levels, shrink, source_box, weights_at
 from tests.outputs import make_spec, make_values
 
 Array = NDArray[Any]
@@ -142,3 +142,22 @@ def test_estimate_counts_every_level_for_zarr_and_level_0_for_files() -> None:
     sizes = [math.prod(level.shape) * 2 for level in levels(spec)]
     assert estimate_bytes([spec, spec]) == 2 * sum(sizes)
     assert estimate_bytes([spec], pyramid=False) == sizes[0]
+
+
+@given(specs(), st.integers(0, 2**32 - 1), st.tuples(*[st.integers(1, 4)] * 5))
+def test_blocks_make_the_coarser_files_that_they_cover(spec: ImageSpec, seed: int, multiples: tuple[int, ...]) -> None:
+    values, geometry = make_values(spec, seed), levels(spec)
+    whole = build(spec, values)
+    block = [c * m for c, m in zip(spec.chunks, multiples, strict=False)]
+    for start, stop in chunk_boxes(spec.shape, block):
+        for k, first, made in cascade(spec, geometry, start, values[_slices(start, stop)]):
+            end = tuple(a + n for a, n in zip(first, made.shape, strict=True))
+            assert made.tobytes() == np.ascontiguousarray(whole[k][_slices(first, end)]).tobytes()
+            files = zip(first, end, geometry[k].chunks, geometry[k].shape, strict=True)
+            assert all(a % c == 0 and (b % c == 0 or b == n) for a, b, c, n in files)
+
+
+def test_block_of_the_whole_image_makes_every_level() -> None:
+    spec = make_spec()
+    made = {k: part for k, _, part in cascade(spec, levels(spec), (0, 0, 0, 0), make_values(spec))}
+    assert [part.shape for part in made.values()] == [level.shape for level in levels(spec)[1:]]
