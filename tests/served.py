@@ -6,7 +6,8 @@ import contextlib
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from pipeline.progress import Progress
 from pipeline.project import Project
 from pipeline.run import Request, run
 from pipeline.serving.catalogue import Catalogue, ServedVolume
+from pipeline.serving.engine import Engine
 from pipeline.serving.layer import Layer
 from pipeline.volume import open_raw
 from tests.models import full_selection, grow_project
@@ -99,3 +101,18 @@ def running_scheduler(workers: int = 2) -> Iterator[tuple[str, list[subprocess.P
         with Client(address, timeout=60, set_as_default=False) as client:
             client.wait_for_workers(workers, timeout=60)
         yield address, processes
+
+
+def probabilities_of(engine: Engine) -> Layer:
+    return engine.catalogue.layer("raw", "probabilities")
+
+
+def read_whole(engine: Engine, layer: Layer, level: int = 0) -> Array:
+    return engine.read(layer, level, *corners(layer, level))
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)

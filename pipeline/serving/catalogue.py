@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 import warnings
@@ -10,10 +11,11 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from pipeline.axes import AxesGuessedWarning
-from pipeline.errors import CatalogueError, GoneError, PlanError, UnknownError, VolumeError
+from pipeline.errors import CatalogueError, ConflictError, GoneError, PlanError, UnknownError, VolumeError
 from pipeline.formats.first_part import FirstPart
 from pipeline.project import Project, open_project
 from pipeline.serving.configuration import Configuration, VolumeRow
+from pipeline.serving.label_layers import find_labels, labels_layer
 from pipeline.serving.layer import LAYERS, Layer, ServedVolume
 from pipeline.serving.layers import predicted_layers, raw_layer
 from pipeline.serving.uploads import Uploads
@@ -147,6 +149,8 @@ class Catalogue:
         ------
         UnknownError
             Also if there is no such layer.
+        ConflictError
+            If labels have to be made by a run first.
         """
         if name == "raw":  # needs no project, so one that does not fit does no harm
             if project is not None:
@@ -154,6 +158,8 @@ class Catalogue:
             with self._lock:
                 return self._made(self.volume(volume), None)[0]
         found = {layer.name: layer for layer in self.layers(volume, project)}
+        if name == "labels" and "probabilities" in found and name not in found:
+            labels_layer(found["probabilities"], self.volume(volume).labels)  # raises: says what is to be done
         if name not in found:
             why = "; no project is served for it" if name in LAYERS and len(found) == 1 else ""
             raise UnknownError(_unknown(f"layer of {volume}", name, found) + why)
@@ -178,7 +184,7 @@ class Catalogue:
         for project in names:
             try:
                 layer = self.layer(volume, name, project)
-            except (PlanError, UnknownError):
+            except (ConflictError, PlanError, UnknownError):
                 continue
             if layer.digest == digest:
                 return layer
@@ -192,7 +198,10 @@ class Catalogue:
                 self._layers[key] = (raw_layer(served),)
             else:
                 (raw,) = self._made(served, None)
-                self._layers[key] = predicted_layers(served, project, self.project(project), raw)
+                made = predicted_layers(served, project, self.project(project), raw)
+                with contextlib.suppress(ConflictError):  # `layer` says why, to who asks for labels
+                    made = (*made, labels_layer(made[0], served.labels))
+                self._layers[key] = made
         return self._layers[key]
 
 
@@ -205,13 +214,14 @@ def _open_volume(row: VolumeRow, projects: Mapping[str, Project]) -> ServedVolum
     volume = _cut(_open_level(row, row.level, project_axes), dict(row.max_size))
     if row.max_size:  # the file's own pyramid is of the whole
         return ServedVolume(row.name, volume, names)
+    labels = tuple(find_labels(path, volume) for path in row.labels)
     coarser = []
     for level in range(row.level + 1, row.level + 1 + _MOST_LEVELS):
         try:
             coarser.append(_open_level(row, level, project_axes))
         except VolumeError:
             break
-    return ServedVolume(row.name, volume, names, tuple(coarser))
+    return ServedVolume(row.name, volume, names, tuple(coarser), labels)
 
 
 def _open_level(row: VolumeRow, level: int, project_axes: str | None) -> Volume:

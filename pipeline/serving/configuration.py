@@ -10,6 +10,7 @@
     level = 0
     version = "2"
     projects = ["nuclei"]      # all by default, the first of them where a request names none
+    labels = ["objects.zarr"]  # what `voxelforest segment` has written of this volume
     max_size = {x = 512}       # serve only the first part, with borders where it was cut
 
     [[projects]]
@@ -49,6 +50,7 @@ class VolumeRow:
     version: str | None = None
     projects: tuple[str, ...] | None = None
     max_size: tuple[tuple[str, int], ...] = ()
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -145,9 +147,7 @@ def _volume(row: Mapping[str, Any], folder: Path) -> VolumeRow:
     _check_keys(row, [field.name for field in fields(VolumeRow)], "a volume")
     name, path = _name_and_path(row, "a volume", folder)
     where = f"volume {name}"
-    projects = row.get("projects")
-    if projects is not None and not (isinstance(projects, list) and all(isinstance(p, str) for p in projects)):
-        raise CatalogueError(f"{where}: projects is to be a list of names, not {projects!r}")
+    projects = _texts(row, "projects", where)
     level = row.get("level", 0)
     if not isinstance(level, int) or isinstance(level, bool) or level < 0:
         raise CatalogueError(f"{where}: level is to be a number from 0, not {level!r}")
@@ -158,8 +158,9 @@ def _volume(row: Mapping[str, Any], folder: Path) -> VolumeRow:
         _text(row, "axes", where),
         level,
         _text(row, "version", where),
-        None if projects is None else tuple(projects),
+        projects,
         _limits(row.get("max_size", {}), f"{where}: max_size"),
+        tuple(_absolute(path, folder) for path in _texts(row, "labels", where) or ()),
     )
 
 
@@ -188,7 +189,18 @@ def _name_and_path(row: Mapping[str, Any], what: str, folder: Path) -> tuple[str
     name, path = _text(row, "name", what), _text(row, "path", what)
     if not name or not path:
         raise CatalogueError(f"{what} needs name and path; given: {', '.join(row) or 'nothing'}")
-    return check_name(name), path if "://" in path else os.path.join(folder, os.path.expanduser(path))
+    return check_name(name), _absolute(path, folder)
+
+
+def _absolute(path: str, folder: Path) -> str:
+    return path if "://" in path else os.path.join(folder, os.path.expanduser(path))
+
+
+def _texts(row: Mapping[str, Any], key: str, where: str) -> tuple[str, ...] | None:
+    value = row.get(key)
+    if value is not None and not (isinstance(value, list) and all(isinstance(text, str) for text in value)):
+        raise CatalogueError(f"{where}: {key} is to be a list of texts, not {value!r}")
+    return None if value is None else tuple(value)
 
 
 def _text(row: Mapping[str, Any], key: str, where: str) -> str | None:

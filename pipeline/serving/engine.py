@@ -21,6 +21,8 @@ from pipeline.serving.admission import Admission
 from pipeline.serving.block_cache import BlockCache
 from pipeline.serving.block_maker import BlockMaker
 from pipeline.serving.catalogue import Catalogue
+from pipeline.serving.label_frames import FOLDER, LabelFrames
+from pipeline.serving.label_layers import FrameRecipe
 from pipeline.serving.layer import Layer
 from pipeline.serving.reading import Abandoned, Reading
 from pipeline.serving.recipe import assemble
@@ -58,6 +60,7 @@ class Engine:
         self._cache = BlockCache(settings().cache_bytes if cache_bytes is None else cache_bytes)
         self._admission = Admission(settings())
         self._maker = BlockMaker(self._session, self._cache, self._admission)
+        self._frames = LabelFrames(settings().data_dir / FOLDER, self.read, self._session.client)
 
     def prepare(self) -> None:
         """Connect and, where blocks are computed on this machine, compile kernels; else the first reader waits for it.
@@ -120,6 +123,9 @@ class Engine:
         layer.check_region(level, low, high)
         box = Box(layer.spatial(low, 0), layer.spatial(high, 1))
         self._admission.check_size(layer, box)
+        if isinstance(layer.recipe, FrameRecipe):
+            with self._admission.answer(layer.n_bytes(box), self._cache.flying_bytes, False, self._maker.retry_after()):
+                return self._frames.read(layer, level, low, high, abandoned or (lambda: False))
         pieces = cover(layer, level, box, self._cache.holds)
         found = self._cache.find(pieces)
         values = [value for entry in found or () if (value := entry.peek()) is not None]

@@ -19,6 +19,7 @@ from pipeline.pyramid import Level
 from pipeline.volume import Volume
 
 if TYPE_CHECKING:
+    from pipeline.serving.label_layers import FoundLabels
     from pipeline.serving.recipe import Recipe
 
 LAYERS = ("raw", "probabilities", "segmentation", "uncertainty", "labels")
@@ -37,12 +38,15 @@ class ServedVolume:
         Names of the projects that are offered on it, the first is taken where a request names none.
     coarser : tuple of Volume
         The file's own coarser levels, if it has any.
+    labels : tuple of FoundLabels
+        Objects in it that runs have written.
     """
 
     name: str
     volume: Volume
     projects: tuple[str, ...] = ()
     coarser: tuple[Volume, ...] = ()
+    labels: tuple[FoundLabels, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class Piece:
     def is_averaged(self) -> bool:
         """Whether it is made of the level before, rather than on its own."""
         level = self.layer.level(self.level)
-        return self.level > 0 and level.exact and self.layer.name != "raw"
+        return self.level > 0 and level.exact and not self.layer.recipe.makes_levels
 
     @property
     def is_chunk(self) -> bool:

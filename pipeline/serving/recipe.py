@@ -25,7 +25,10 @@ Array = npt.NDArray[Any]
 
 
 class Recipe(Protocol):
-    """Computes a box of a level; picklable."""
+    """Computes a box of a level; picklable. `makes_levels` says whether of all levels, be they means of finer ones."""
+
+    @property
+    def makes_levels(self) -> bool: ...
 
     def compute(self, level: int, box: Box) -> Array: ...
 
@@ -45,6 +48,7 @@ class RawRecipe:
     volumes: tuple[Volume, ...]
     dims: str
     dtype: str
+    makes_levels = True
 
     def compute(self, level: int, box: Box) -> Array:
         """Read it."""
@@ -64,6 +68,7 @@ class ProbabilityRecipe:
 
     tasks: Mapping[int, Task]
     dims: str
+    makes_levels = False
 
     def compute(self, level: int, box: Box) -> Array:
         """Predict it."""
@@ -83,6 +88,7 @@ class DerivedRecipe:
 
     result: Result
     source_dims: str
+    makes_levels = False
 
     def compute(self, level: int, box: Box) -> Array:
         """Never asked for: there is nothing to compute without probabilities."""

@@ -6,8 +6,7 @@ import gc
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,18 +17,16 @@ import pytest
 
 from pipeline.errors import (
     AbandonedError,
-    BusyError,
     ClusterError,
     ReadError,
     RegionError,
     TooLargeError,
     UnknownError,
 )
-from pipeline.serving import block_maker, recipe
+from pipeline.serving import recipe
 from pipeline.serving.engine import Engine
-from pipeline.serving.layer import Layer
-from tests.pipeline.serving.conftest import Limit
-from tests.served import corners, make_catalogue, make_served, running_scheduler
+from tests.pipeline.serving.conftest import Gate, Limit, Start
+from tests.served import make_served, probabilities_of, read_whole, running_scheduler, wait_for
 
 Array = npt.NDArray[Any]
 FORKING = """
@@ -51,60 +48,11 @@ os.waitpid(child, 0)
 print(os.read(read, 9).decode(), shape[0])
 """
 CHUNK = ((0, 0, 0, 0), (3, 16, 16, 16))
-Start = Callable[..., Engine]
-Gate = Callable[[], None]
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Make an engine over a volume of 37 x 50 x 41 voxels; closed at the end."""
-    engines: list[Engine] = []
-    catalogues: dict[str, Any] = {}
-
-    def make(axes: str = "zyx", **options: Any) -> Engine:
-        if axes not in catalogues:
-            catalogues[axes] = make_catalogue(tmp_path, axes)
-        engines.append(Engine(catalogues[axes], **{"workers": 2, **options}))
-        return engines[-1]
-
-    yield make
-    for engine in engines:
-        engine.close()
-
-
-@pytest.fixture
-def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
-    """Let every block made from files wait, inside its task, until this is called or a test ends."""
-    gate = threading.Event()
-    compute = recipe.ProbabilityRecipe.compute
-
-    def wait(self: recipe.ProbabilityRecipe, level: int, box: Any) -> Array:
-        gate.wait(30)
-        return compute(self, level, box)
-
-    monkeypatch.setattr(recipe.ProbabilityRecipe, "compute", wait)
-    yield gate.set
-    gate.set()
-
-
-def _probabilities(engine: Engine) -> Layer:
-    return engine.catalogue.layer("raw", "probabilities")
-
-
-def _whole(engine: Engine, layer: Layer, level: int = 0) -> Array:
-    return engine.read(layer, level, *corners(layer, level))
-
-
-def _wait_for(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_a_stampede_on_one_cold_block_is_one_computation(start: Start) -> None:
     engine = start()
-    layer = _probabilities(engine)
+    layer = probabilities_of(engine)
     barrier = threading.Barrier(300)
 
     def read(_: int) -> Array:
@@ -120,7 +68,7 @@ def test_a_stampede_on_one_cold_block_is_one_computation(start: Start) -> None:
 
 def test_what_is_there_is_not_computed_again_and_is_the_same_memory(start: Start) -> None:
     engine = start()
-    layer = _probabilities(engine)
+    layer = probabilities_of(engine)
     first, second = engine.read(layer, 0, *CHUNK), engine.read(layer, 0, *CHUNK)
     assert np.shares_memory(first, second)
     assert engine.statistics()["misses"] == 1
@@ -140,7 +88,7 @@ def test_segmentation_and_uncertainty_share_the_probabilities(start: Start) -> N
 def test_kept_bytes_stay_below_the_limit_and_the_oldest_go_first(start: Start) -> None:
     chunk = 3 * 16**3 * 4
     engine = start(cache_bytes=3 * chunk)
-    layer = _probabilities(engine)
+    layer = probabilities_of(engine)
     reads = [((0, z, y, x), (3, z + 16, y + 16, x + 16)) for z in (0, 16) for y in (0, 16) for x in (0, 16)]
     for read in reads:
         engine.read(layer, 0, *read)
@@ -154,19 +102,19 @@ def test_kept_bytes_stay_below_the_limit_and_the_oldest_go_first(start: Start) -
 
 def test_blocks_in_the_making_are_not_dropped_for_room(start: Start, slow: Gate) -> None:
     engine = start(cache_bytes=1)
-    layer = _probabilities(engine)
+    layer = probabilities_of(engine)
     with ThreadPoolExecutor(1) as thread:
         reading = thread.submit(engine.read, layer, 0, (0, 0, 0, 0), (3, 32, 16, 16))
-        _wait_for(lambda: engine.statistics()["in_flight"] == 2)
+        wait_for(lambda: engine.statistics()["in_flight"] == 2)
         assert engine.statistics()["evictions"] == 0
         slow()
         assert reading.result().shape == (3, 32, 16, 16)
-    _wait_for(lambda: engine.statistics()["cached_bytes"] == 0)
+    wait_for(lambda: engine.statistics()["cached_bytes"] == 0)
 
 
 def test_an_error_is_not_kept(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = start()
-    layer = _probabilities(engine)
+    layer = probabilities_of(engine)
     compute = recipe.ProbabilityRecipe.compute
     monkeypatch.setattr(recipe.ProbabilityRecipe, "compute", _raise(ReadError("damaged")))
     for _ in range(2):
@@ -184,7 +132,7 @@ def test_an_error_is_not_kept(start: Start, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_what_may_pass_is_tried_again_a_bounded_number_of_times(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = start()
-    layer = _probabilities(engine)
+    layer = probabilities_of(engine)
     compute, tries = recipe.ProbabilityRecipe.compute, []
 
     def fail_twice(self: recipe.ProbabilityRecipe, level: int, box: Any) -> Array:
@@ -215,7 +163,7 @@ def test_abandoned_work_is_released(start: Start, slow: Gate, limit: Limit) -> N
     left = threading.Event()
     with ThreadPoolExecutor(1) as thread:
         reading = thread.submit(engine.read, layer, 0, (0, 0, 0), (16, 48, 41), abandoned=lambda: left.is_set())
-        _wait_for(lambda: engine.statistics()["in_flight"] >= 8)
+        wait_for(lambda: engine.statistics()["in_flight"] >= 8)
         left.set()
         with pytest.raises(AbandonedError):
             reading.result()
@@ -229,7 +177,7 @@ def test_abandoned_work_is_released(start: Start, slow: Gate, limit: Limit) -> N
 
 def _tasks(engine: Engine) -> int:
     client = engine._session.client()
-    _wait_for(lambda: len(client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.tasks))) <= 4)
+    wait_for(lambda: len(client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.tasks))) <= 4)
     return len(client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.tasks)))
 
 
@@ -240,9 +188,9 @@ def test_work_that_somebody_else_waits_for_goes_on(start: Start, slow: Gate) -> 
     left = threading.Event()
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(engine.read, layer, 0, *box, abandoned=left.is_set)
-        _wait_for(lambda: engine.statistics()["in_flight"] == 2)
+        wait_for(lambda: engine.statistics()["in_flight"] == 2)
         second = threads.submit(engine.read, layer, 0, *box)
-        _wait_for(lambda: engine.statistics()["joined"] >= 1)
+        wait_for(lambda: engine.statistics()["joined"] >= 1)
         left.set()
         with pytest.raises(AbandonedError):
             first.result()
@@ -270,98 +218,13 @@ def test_what_cannot_be_answered_is_refused(
     limit("request_bytes", "512KiB")
     engine = start()
     with pytest.raises(error, match=words):
-        engine.read(_probabilities(engine), level, start_at, stop_at)
+        engine.read(probabilities_of(engine), level, start_at, stop_at)
     assert not engine.ready()  # nothing was begun for it
-
-
-def test_too_many_blocks_are_refused_before_memory_runs_out(start: Start, limit: Limit, slow: Gate) -> None:
-    limit("flight_tasks", 3)
-    engine = start()
-    layer = _probabilities(engine)
-    with ThreadPoolExecutor(1) as thread:
-        reading = thread.submit(engine.read, layer, 0, (0, 0, 0, 0), (3, 16, 32, 16))
-        _wait_for(lambda: engine.statistics()["in_flight"] == 2)
-        with pytest.raises(BusyError, match="2 blocks are waiting") as caught:
-            engine.read(layer, 0, (0, 16, 0, 0), (3, 32, 32, 16))
-        assert caught.value.code == "busy"
-        assert 1 <= caught.value.retry_after <= 60
-        slow()
-        reading.result()
-    assert engine.statistics()["refused"] == 1
-    assert engine.read(layer, 0, (0, 16, 0, 0), (3, 32, 32, 16)).shape == (3, 16, 32, 16)
-
-
-def test_answers_in_the_making_are_bounded(start: Start, limit: Limit, slow: Gate) -> None:
-    limit("flight_bytes", "1MiB")
-    engine = start()
-    layer = _probabilities(engine)
-    with ThreadPoolExecutor(1) as thread:
-        reading = thread.submit(_whole, engine, layer)
-        _wait_for(lambda: engine.statistics()["in_flight"] > 0)
-        with pytest.raises(BusyError, match="MiB of answers are in the making"):
-            _whole(engine, layer)
-        slow()
-        reading.result()
-
-
-def test_bulk_requests_leave_room_for_those_who_look(start: Start, limit: Limit, slow: Gate) -> None:
-    limit("bulk_requests", 2)
-    engine = start(workers=3)
-    layer = _probabilities(engine)
-    with ThreadPoolExecutor(3) as threads:
-        bulk = [threads.submit(engine.read, layer, 0, *corners(layer, 0), bulk=True) for _ in range(2)]
-        _wait_for(lambda: engine.statistics()["bulk_requests"] == 2 and engine.statistics()["bulk_tasks"] == 2)
-        assert engine.statistics()["in_flight"] <= 2
-        with pytest.raises(BusyError) as caught:
-            engine.read(layer, 0, *corners(layer, 0), bulk=True)
-        assert caught.value.code == "bulk"
-        looking = threads.submit(engine.read, layer, 0, (0, 32, 32, 32), (3, 37, 48, 41))
-        _wait_for(lambda: engine.statistics()["in_flight"] >= 3)
-        slow()
-        values = looking.result()
-        for each in bulk:
-            np.testing.assert_array_equal(each.result()[:, 32:37, 32:48, 32:41], values)
-    assert engine.statistics()["bulk_tasks"] == 0
-
-
-def test_who_looks_goes_first(start: Start, slow: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With one thread, a block for somebody looking is computed before those that bulk requests queued before it."""
-    engine = start(workers=1)
-    layer = _probabilities(engine)
-    order: list[tuple[int, ...]] = []
-    compute = recipe.ProbabilityRecipe.compute
-
-    def note(self: recipe.ProbabilityRecipe, level: int, box: Any) -> Array:
-        order.append(box.start)
-        return compute(self, level, box)
-
-    monkeypatch.setattr(recipe.ProbabilityRecipe, "compute", note)
-    maker = engine._maker
-    pieces = block_maker.cover(layer, 0, layer.whole(0), lambda _: False)
-    with ThreadPoolExecutor(1) as thread:
-        claims = [maker.claim([piece], priority=0) for piece in pieces[:12]]
-        looking = thread.submit(engine.read, layer, 0, (0, 32, 48, 32), (3, 37, 50, 41))
-        _wait_for(lambda: engine.statistics()["in_flight"] == 13)
-        slow()
-        looking.result()
-        for claim in claims:
-            for entry in claim.entries:
-                assert entry.done.wait(20)
-            maker.release(claim)
-    assert order.index((0, 32, 48, 32)) < 6
-
-
-def test_a_request_that_waits_too_long_is_told_to_come_again(start: Start, limit: Limit, slow: Gate) -> None:
-    limit("request_seconds", 0.3)
-    engine = start()
-    with pytest.raises(BusyError, match=r"not computed within 0\.3 s"):
-        engine.read(_probabilities(engine), 0, *CHUNK)
-    assert engine.statistics()["in_flight"] == 0
 
 
 def test_engine_that_was_closed_starts_anew(start: Start) -> None:
     engine = start()
-    layer = _probabilities(engine)
+    layer = probabilities_of(engine)
     before = engine.read(layer, 0, *CHUNK)
     engine.close()
     assert engine.statistics()["cached_bytes"] == 0
@@ -378,17 +241,17 @@ def test_forked_processes_make_clients_of_their_own(tmp_path: Path) -> None:
 def test_two_engines_of_one_scheduler_share_blocks_and_survive_the_loss_of_a_worker(start: Start) -> None:
     with running_scheduler(workers=2) as (address, workers):
         one, two = (start(scheduler=address) for _ in range(2))
-        layer = _probabilities(one)
-        expected = _whole(start(), layer)
+        layer = probabilities_of(one)
+        expected = read_whole(start(), layer)
         with ThreadPoolExecutor(2) as threads:
-            for values in threads.map(lambda engine: _whole(engine, layer), (one, two)):
+            for values in threads.map(lambda engine: read_whole(engine, layer), (one, two)):
                 np.testing.assert_array_equal(values, expected)
         blocks = _computed(one)
         assert blocks == one.statistics()["misses"] == two.statistics()["misses"]
         workers[0].kill()
         workers[0].wait()
-        np.testing.assert_array_equal(_whole(one, layer), expected)
-        np.testing.assert_array_equal(_whole(two, layer), expected)
+        np.testing.assert_array_equal(read_whole(one, layer), expected)
+        np.testing.assert_array_equal(read_whole(two, layer), expected)
         for engine in (one, two):
             engine.close()
     gc.collect()

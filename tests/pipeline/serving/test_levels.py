@@ -25,7 +25,7 @@ def test_all_levels_equal_those_of_a_run(axes: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     engine = Engine(catalogue, workers=2)
     try:
-        for layer in catalogue.layers("raw")[1:]:
+        for layer in catalogue.layers("raw")[1:4]:
             assert [level.shape for level in layer.levels] == [values.shape for values in expected[layer.name]]
             assert all(level.exact for level in layer.levels)
             for level, values in reversed(list(enumerate(expected[layer.name]))):

@@ -1,0 +1,96 @@
+"""The labels layer: frame by frame on request, from a run of `segment`, or a sentence that says which run is needed."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.errors import CatalogueError, ConflictError
+from pipeline.labelling import label_frame
+from pipeline.probability_map import predicted_map
+from pipeline.progress import Progress
+from pipeline.segmentation_run import SegmentationRequest, segment_volume
+from pipeline.serving.catalogue import Catalogue, ServedVolume
+from pipeline.serving.engine import Engine
+from pipeline.serving.label_layers import find_labels
+from pipeline.thresholding import Thresholding
+from tests.pipeline.serving.conftest import Limit
+from tests.served import corners, make_catalogue, predicted_levels
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path, limit: Limit) -> Path:
+    """Where the server keeps its data."""
+    limit("data_dir", tmp_path / "data")
+    return tmp_path / "data"
+
+
+@pytest.mark.parametrize("axes", ["yx", "tyx", "czyx", "tczyx"])
+def test_frames_are_labelled_when_asked_for(axes: str, tmp_path: Path, data_dir: Path) -> None:
+    catalogue = make_catalogue(tmp_path, axes)
+    labels, probabilities = (catalogue.layer("raw", name) for name in ("labels", "probabilities"))
+    assert labels.dims == axes.replace("c", "")
+    assert labels.dtype == np.uint64
+    engine = Engine(catalogue, workers=2)
+    try:
+        frames = engine.read(probabilities, 0, *corners(probabilities, 0))
+        frames = frames if "t" in axes else frames[None]
+        expected = [label_frame(f if "z" in axes else f[:, None], Thresholding())[0] for f in frames]
+        shape = labels.levels[0].shape
+        whole = np.stack(expected).reshape(shape)
+        with ThreadPoolExecutor(4) as threads:
+            for found in threads.map(lambda _: engine.read(labels, 0, *corners(labels, 0)), range(4)):
+                np.testing.assert_array_equal(found, whole)
+        for level in labels.levels[1:]:
+            strided = whole[tuple(slice(None, None, f) for f in level.factors)]
+            np.testing.assert_array_equal(engine.read(labels, level.index, *corners(labels, level.index)), strided)
+    finally:
+        engine.close()
+    assert {path.suffix for path in (data_dir / "labels" / labels.digest).iterdir()} == {".npy", ".lock"}
+    again = Engine(catalogue, workers=1)
+    np.testing.assert_array_equal(again.read(labels, 0, *corners(labels, 0)), whole)
+    assert not again.ready()  # it was there, nothing had to be computed
+
+
+def test_large_frames_name_the_run_that_is_needed(tmp_path: Path, limit: Limit) -> None:
+    limit("label_frame_voxels", 1000)
+    catalogue = make_catalogue(tmp_path, "zyx")
+    assert "labels" not in [layer.name for layer in catalogue.layers("raw")]
+    with pytest.raises(ConflictError, match=r"75,850 voxels, up to 1,000 .* voxelforest segment PROJECT RAW OUT\.zarr"):
+        catalogue.layer("raw", "labels")
+
+
+def test_labels_of_a_run_are_served(tmp_path: Path, limit: Limit, data_dir: Path) -> None:
+
+    limit("label_frame_voxels", 1)
+    made = make_catalogue(tmp_path, "zyx")
+    served, project = made.first, made.projects["pc"]
+    source = predicted_map(project, served.volume)
+    segment_volume(SegmentationRequest(source, tmp_path / "objects.zarr", Thresholding()), Progress())
+    labels = find_labels(str(tmp_path / "objects.zarr"), served.volume)
+    catalogue = Catalogue([ServedVolume("raw", served.volume, ("pc",), labels=(labels,))], {"pc": project})
+    layer = catalogue.layer("raw", "labels")
+    engine = Engine(catalogue, workers=2)
+    try:
+        probabilities = engine.read(catalogue.layer("raw", "probabilities"), 0, (0, 0, 0, 0), (3, 37, 50, 41))
+        expected, _ = label_frame(probabilities, Thresholding())
+        for level in layer.levels:
+            found = engine.read(layer, level.index, *corners(layer, level.index))
+            np.testing.assert_array_equal(found, expected[tuple(slice(None, None, f) for f in level.factors)])
+    finally:
+        engine.close()
+    assert len(layer.levels) == 3
+
+
+def test_outputs_that_hold_no_objects_of_this_volume_are_refused(tmp_path: Path) -> None:
+    catalogue = make_catalogue(tmp_path, "zyx")
+    predicted_levels(catalogue, tmp_path)
+    with pytest.raises(CatalogueError, match="labels/objects"):
+        find_labels(str(tmp_path / "out.zarr"), catalogue.first.volume)
+    (tmp_path / "other").mkdir()
+    other = make_catalogue(tmp_path / "other", "zyx").first.volume
+    with pytest.raises(CatalogueError, match="objects of another volume"):
+        find_labels(str(tmp_path / "out.zarr"), other)
