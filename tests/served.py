@@ -90,8 +90,8 @@ def running_scheduler(workers: int = 2) -> Iterator[tuple[str, list[subprocess.P
     with contextlib.ExitStack() as stack:
 
         def start(*words: str) -> subprocess.Popen[bytes]:
-            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-            process = subprocess.Popen([*DASK, *words, *LOOPBACK], **quiet)
+            command = [*DASK, *words, *LOOPBACK]
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             stack.callback(process.wait)
             stack.callback(process.kill)
             return process

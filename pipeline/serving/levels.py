@@ -44,6 +44,8 @@ class ReducedSource:
     geometry: tuple[pyramid.Level, ...]
     spacing: dict[str, float] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
+    value_range: tuple[float, float] | None = None
+    channel_names: tuple[str, ...] = ()
     channel_names: tuple[str, ...] = ()
     value_range: tuple[float, float] | None = None
 
