@@ -21,7 +21,11 @@ from pipeline.images import ImageSpec
 from pipeline.progress import Progress
 from pipeline.project import open_project
 from pipeline.run import Request, run
+from pipeline.segmentation_inputs import Reading, open_map_inputs
+from pipeline.segmentation_request import SegmentationRequest
+from pipeline.segmentation_run import segment_volume
 from pipeline.store import create
+from pipeline.threshold_options import ThresholdOptions, choose_thresholding
 from pipeline.training import train
 from pipeline.volume import open_raw
 
@@ -29,6 +33,8 @@ Shape = tuple[int, int, int]
 
 SHAPE: Shape = (64, 384, 384)
 STROKES = 250
+LEAST_NUCLEUS = 200  # voxels; the made nuclei have some 2,000
+MADE = ("raw", "project", "probabilities", "objects", "table", "picture")
 RECORD = "demo.json"  # marks a folder as the demo's own
 SELECTED = {
     "GaussianSmoothing": (0.7, 1.6, 3.5, 5.0),
@@ -71,6 +77,8 @@ def run_demo(folder: Path, progress: Progress, shape: Shape = SHAPE) -> dict[str
     project = open_project(project_path)
     volume = open_raw(raw, project_axes=project.axes)
     summary = run(Request(project, volume, out, mode="overwrite"), progress)
+    objects, table = folder / "objects.zarr", folder / "objects.csv"
+    found = find_nuclei(out, raw, objects, table, progress)
     probabilities = open_raw(out)
     segmentation = 1 + probabilities.read(probabilities.whole)[0].argmax(axis=0).astype(np.uint8)
     picture = folder / "picture.png"
@@ -81,6 +89,9 @@ def run_demo(folder: Path, progress: Progress, shape: Shape = SHAPE) -> dict[str
         "raw": str(raw),
         "project": str(project_path),
         "probabilities": str(out),
+        "objects": str(objects),
+        "table": str(table),
+        "n_objects": found,
         "picture": str(picture),
         "voxels": summary.voxels,
         "seconds": round(summary.seconds, 3),
@@ -112,13 +123,15 @@ def describe_demo(document: dict[str, Any]) -> tuple[Section, ...]:
     command = f"voxelforest predict {document['project']} {document['raw']}"
     next_steps = (
         ("look", f"open {document['picture']}"),
+        ("in the browser", f"voxelforest serve {document['project']} {document['raw']}"),
         ("the project", f"voxelforest info {document['project']}"),
         ("one plane", f"{command} {folder}/plane.npy --roi z={plane}:{plane + 1}"),
         ("your own", "voxelforest predict YOUR.ilp YOUR.h5 OUT.zarr"),
     )
     return (
         Section("Classes, against the truth", ("class", "of the volume", "recall", "precision"), tuple(scores)),
-        Section("Made", (), tuple((key, document[key]) for key in ("raw", "project", "probabilities", "picture"))),
+        Section("Objects", (), (("nuclei", str(document["n_objects"])),)),
+        Section("Made", (), tuple((key, document[key]) for key in MADE)),
         Section("What to run next", (), next_steps),
     )
 
@@ -153,6 +166,21 @@ def write_demo_project(path: Path, sample: samples.Sample) -> None:
         class_colors=samples.CLASS_COLORS,
     )
     training.write(path, overwrite=True)
+
+
+def find_nuclei(probabilities: Path, raw: Path, out: Path, table: Path, progress: Progress) -> int:
+    """Segment the nuclei in a map of probabilities and measure them; returns how many there are."""
+    inputs = open_map_inputs(str(probabilities), str(raw), Reading(), progress.note)
+    source = inputs.source
+    options = ThresholdOptions(channel="Nucleus", threshold=0.5, sigma="1", min_size=LEAST_NUCLEUS)
+    thresholding, said = choose_thresholding(
+        options, None, dims=source.dims, names=source.channel_names, n_channels=source.n_channels
+    )
+    progress.note(said)
+    request = SegmentationRequest(
+        source, out, thresholding, raw=inputs.raw, inputs=inputs.paths, table=table, mode="overwrite"
+    )
+    return int(segment_volume(request, progress).counts["kept"])
 
 
 def score(segmentation: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8]) -> list[dict[str, Any]]:

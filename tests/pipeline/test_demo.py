@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -29,6 +30,9 @@ def test_demo_goes_the_whole_way_and_may_be_run_again(tmp_path: Path) -> None:
     assert probabilities.shape == (len(CLASS_NAMES), *SHAPE)
     for volume in (probabilities, open_raw(document["raw"])):
         assert {axis: volume.spacing[axis] for axis in "zyx"} == SPACING
+    labels = open_raw(document["objects"], dataset="labels/objects")
+    assert labels.read(labels.whole).max() == document["n_objects"] > 0
+    assert len(pd.read_csv(document["table"])) == document["n_objects"]
     with Image.open(document["picture"]) as picture:
         assert picture.width > 500
         assert len(picture.getcolors(1 << 24) or []) > 1000
