@@ -58,6 +58,17 @@ class FirstPart:
         return self.source.units
 
     @property
+    def value_range(self) -> tuple[float, float] | None:
+        """That of the source."""
+        return self.source.value_range
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Those of the source, as many as there are channels left."""
+        axes = self.axes or ""
+        return self.source.channel_names[: self.shape[axes.index("c")]] if "c" in axes else self.source.channel_names
+
+    @property
     def fingerprint(self) -> str:
         """Over that of the source, and the shape."""
         return fingerprint_of(self.source.fingerprint, self.shape)

@@ -46,8 +46,6 @@ class ReducedSource:
     units: dict[str, str] = field(default_factory=dict)
     value_range: tuple[float, float] | None = None
     channel_names: tuple[str, ...] = ()
-    channel_names: tuple[str, ...] = ()
-    value_range: tuple[float, float] | None = None
 
     @property
     def url(self) -> str:
