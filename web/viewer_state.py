@@ -124,7 +124,7 @@ def _entries(layer: Layer, window: tuple[float, float], url: str) -> list[State]
         entry: State = {"type": "segmentation", "name": layer.name, "source": source, "selectedAlpha": OPACITY}
         if layer.name == "segmentation":
             entry["segmentColors"] = {str(i): hex_color(c) for i, c in enumerate(_colors(layer), start=1)}
-        return [{**entry, "visible": layer.name == "labels"}]
+        return [{**entry, "visible": False}]  # labels want a whole frame, which nobody may have asked for yet
     shader = {"shader": GREY_SHADER, "shaderControls": {"contrast": {"range": [0, 1]}}}
     return [{"type": "image", "name": layer.name, "source": source, "opacity": OPACITY, "visible": False, **shader}]
 

@@ -122,7 +122,7 @@ function showControls() {
   }
   byId("controls").dataset.made = "yes";
   for (const layer of config.layers) {
-    const shown = ["raw", "probabilities", "labels"].includes(layer.name);
+    const shown = ["raw", "probabilities"].includes(layer.name);
     const names = layer.name === "probabilities" ? layer.classes : [layer.name];
     names.forEach((name, i) => {
       const isClass = layer.name === "probabilities";

@@ -15,7 +15,7 @@ function listStacks(layers) {
         channel,
         isClass: layer.name === "probabilities",
         color: layer.name === "probabilities" ? layer.colors[channel] : null,
-        visible: ["raw", "probabilities", "labels"].includes(layer.name),
+        visible: ["raw", "probabilities"].includes(layer.name),
         opacity: layer.name === "raw" ? 1 : 0.5,
         threshold: 0.5,
       });
