@@ -148,11 +148,11 @@ class Settings(BaseSettings):
         None, "text", "What requests to a server have to show; needed on addresses other than loopback.", shown="none"
     )
     chunk_cache: ByteSize = _row(
-        64 * MIB,
+        32 * MIB,
         "bytes",
         "Decoded chunks, strips and pictures of volumes that one process keeps for the boxes beside. One that is "
         "larger is decoded by each box that touches it.",
-        shown="64MiB",
+        shown="32MiB",
         ge=0,
     )
     handle_cache: int = _row(32, "files", "Volume files that one process keeps open.", ge=1)
