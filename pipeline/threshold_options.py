@@ -1,4 +1,4 @@
-"""From the options of ``voxelforest segment`` to thresholding settings: a project's own or ilastik's, changed as asked."""
+"""From options of ``voxelforest segment`` to thresholding settings: a project's own or ilastik's, changed as asked."""
 
 from __future__ import annotations
 

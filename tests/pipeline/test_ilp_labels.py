@@ -71,7 +71,8 @@ def _break(path: Path, how: str) -> None:
         elif how == "text":
             block.attrs["blockSlice"] = "everything"
         elif how == "far":
-            block.attrs["blockSlice"] = f"[0:{block.shape[0]},900:{900 + block.shape[1]},126:{126 + block.shape[2]},0:1]"
+            spans = [f"{at}:{at + n}" for at, n in zip((0, 900, 126, 0), block.shape, strict=True)]
+            block.attrs["blockSlice"] = f"[{','.join(spans)}]"
         elif how == "two":
             file.copy(lane, f"{SETS}/labels001")
         elif how == "link":

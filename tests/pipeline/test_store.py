@@ -65,7 +65,7 @@ def test_finished_zarr_passes_the_models_of_ome(tmp_path: Path, version: Any, mo
 
 def test_zarr_v3_document_is_the_agreed_one(tmp_path: Path) -> None:
     store = begin(tmp_path / "out.zarr", make_spec(dtype="uint16"))
-    document = json.loads((store.output.partial / "0" / "zarr.json").read_text())
+    document = json.loads((Path(store.output.partial) / "0" / "zarr.json").read_text())
     assert document["dimension_names"] == ["c", "z", "y", "x"]
     assert document["chunk_key_encoding"] == {"name": "default", "configuration": {"separator": "/"}}
     assert document["chunk_grid"]["configuration"]["chunk_shape"] == [2, 8, 16, 16]
@@ -75,7 +75,7 @@ def test_zarr_v3_document_is_the_agreed_one(tmp_path: Path) -> None:
 
 def test_zarr_v2_document_is_the_agreed_one(tmp_path: Path) -> None:
     store = begin(tmp_path / "out.zarr", make_spec(dtype="uint16"), version="0.4")
-    document = json.loads((store.output.partial / "0" / ".zarray").read_text())
+    document = json.loads((Path(store.output.partial) / "0" / ".zarray").read_text())
     assert document["dimension_separator"] == "/"
     assert document["compressor"] == {"id": "zstd", "level": 1}
     assert document["dtype"] == "<u2"
@@ -176,7 +176,7 @@ def test_orphans_of_killed_writers_are_swept_and_chunks_kept(tmp_path: Path) -> 
     spec = make_spec()
     store = begin(tmp_path / "out.zarr", spec)
     store.write("probabilities", (0, 0, 0, 0), np.ones((2, 8, 16, 16), np.float32))
-    chunk = store.output.partial / "0/c/0/0/0/0"
+    chunk = Path(store.output.partial) / "0/c/0/0/0/0"
     orphan = chunk.with_name("0.0123abcd.partial")
     orphan.write_bytes(b"half a chunk")
     again = begin(tmp_path / "out.zarr", spec, mode="resume")
@@ -202,14 +202,14 @@ def test_killed_run_goes_on_and_each_chunk_is_whole_or_absent(tmp_path: Path, na
         box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
         if store.is_written("probabilities", start, stop):
             assert np.array_equal(np.asarray(store.array("probabilities")[box]), values[box])
-    assert not list(store.output.partial.rglob("*.partial"))
+    assert not list(Path(store.output.partial).rglob("*.partial"))
     write_all(store, {"probabilities": values})
 
 
 def test_creation_killed_between_documents_is_completed(tmp_path: Path) -> None:
     spec = make_spec()
     first = begin(tmp_path / "out.zarr", spec)
-    shutil.rmtree(first.output.partial / "1")
+    shutil.rmtree(Path(first.output.partial) / "1")
     store = begin(tmp_path / "out.zarr", spec, mode="resume")
     write_all(store, {"probabilities": make_values(spec)})
 
@@ -277,7 +277,7 @@ def test_full_disk_is_a_write_error_that_names_path_and_reason(tmp_path: Path, m
     with pytest.raises(WriteError, match=r"cannot write .*out.partial.zarr: No space left on device") as caught:
         store.write("probabilities", (0, 0, 0, 0), np.ones((2, 8, 16, 16), np.float32))
     assert caught.value.exit_code == 1
-    assert not list(store.output.partial.rglob("*.partial"))
+    assert not list(Path(store.output.partial).rglob("*.partial"))
 
 
 def test_create_and_estimate_are_what_the_module_offers(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_wish_to_compress_is_that_of_the_run_that_finishes(tmp_path: Path) -> No
 def test_single_file_keeps_no_coarser_levels_on_the_way(tmp_path: Path) -> None:
     store = begin(tmp_path / "out.npy", make_spec())
     assert store.level_blocks("probabilities") == []
-    assert not (store.output.partial / "1").exists()
+    assert not (Path(store.output.partial) / "1").exists()
 
 
 @pytest.mark.parametrize("name", NAMES)
