@@ -19,6 +19,7 @@ import numpy.typing as npt
 from pipeline.errors import ReadError, VolumeError
 from pipeline.formats import image, tiff
 from pipeline.formats.source import HANDLES, ArraySource, Source, Stamp, fingerprint_of, stamp
+from pipeline.formats.tiff_spread import SpreadSource
 
 MODULES: dict[str, Any] = {".tif": tiff, ".tiff": tiff, ".png": image, ".jpg": image, ".jpeg": image}
 MOST_FILES = 1_000_000
@@ -89,6 +90,8 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
 
 def _open(path: str, mark: Stamp) -> Source:
     source: Source = MODULES[_suffix(path)].open_source(path)
+    if isinstance(source, SpreadSource):
+        raise VolumeError(f"{path}: is a part of one OME-TIFF image in several files; open this file, not its folder")
     if getattr(source, "stamp", mark) != mark:
         raise ReadError(f"{path}: the file changed after it was opened; open it again")
     return source

@@ -18,16 +18,17 @@ import tifffile
 from pipeline.errors import VolumeError
 from pipeline.formats.source import (
     HANDLES,
-    SLAB_BYTES,
     ArraySource,
     check_sizes,
     fingerprint_of,
     native_dtype,
-    slab_chunks,
     stamp,
 )
 from pipeline.formats.tiff_directory import LENGTH, WIDTH, TiffDirectories
-from pipeline.formats.tiff_planes import PlaneReader, is_plain, key_page, segment_shape
+from pipeline.formats.tiff_ome import is_spread
+from pipeline.formats.tiff_page import page_axes, page_box, page_chunks, page_unit
+from pipeline.formats.tiff_planes import PlaneReader, is_plain, key_page
+from pipeline.formats.tiff_spread import SpreadSource, open_spread
 from pipeline.formats.tiff_stack import Stack, at_level, read_stacks
 
 LISTED = 50  # series that an error lists
@@ -47,7 +48,7 @@ class TiffSource(ArraySource):
 
     def fetch(self, box: tuple[slice, ...]) -> npt.NDArray[Any]:
         planes, page = HANDLES.get(("tiff", self.path, self.dataset, self.level, self.stamp), self._open)
-        across, within = box[: len(self.lead)], _page_box(page, box[len(self.lead) :])
+        across, within = box[: len(self.lead)], page_box(page, box[len(self.lead) :])
         out = np.empty([s.stop - s.start for s in (*across, *within)], self.dtype)
         for index in np.ndindex(*[s.stop - s.start for s in across]):
             plane = 0
@@ -63,7 +64,7 @@ class TiffSource(ArraySource):
         return PlaneReader(tiff, page, stack.offsets, stack.virtual), page
 
 
-def open_source(path: str, dataset: str = "", level: int = 0) -> TiffSource:
+def open_source(path: str, dataset: str = "", level: int = 0) -> TiffSource | SpreadSource:
     """Describe a series of a TIFF file from the directories of its pages.
 
     Parameters
@@ -82,12 +83,14 @@ def open_source(path: str, dataset: str = "", level: int = 0) -> TiffSource:
     """
     mark = stamp(path)
     tiff = TiffDirectories(path)
+    if is_spread(tiff.text(tiff.directory(tiff.first)) if tiff.first else ""):
+        return open_spread(path, tiff, dataset, level)
     stack = at_level(tiff, _choose(tiff, dataset), level)
     page = key_page(path, tiff, int(stack.offsets[0]))
     _check_virtual(path, tiff, page, stack)
     dtype = native_dtype(np.dtype(page.dtype), path)
-    names, shape = _page_axes(page)
-    chunks = (1,) * len(stack.lead) + _page_chunks(page, dtype.itemsize)
+    names, shape = page_axes(page)
+    chunks = (1,) * len(stack.lead) + page_chunks(page, dtype.itemsize)
     check_sizes(path, (*stack.lead, *shape), chunks, dtype)
     axes = None if stack.axes is None else stack.axes + names
     if axes is not None and len(set(axes)) != len(axes):
@@ -97,7 +100,7 @@ def open_source(path: str, dataset: str = "", level: int = 0) -> TiffSource:
         shape=(*stack.lead, *shape),
         dtype=dtype,
         chunks=chunks,
-        unit=None if is_plain(page) or stack.virtual else (1,) * len(stack.lead) + _page_unit(page),
+        unit=None if is_plain(page) or stack.virtual else (1,) * len(stack.lead) + page_unit(page),
         fingerprint=fingerprint_of("tiff", os.path.realpath(path), mark, dataset, level),
         axes=axes,
         spacing=stack.spacing,
@@ -140,37 +143,3 @@ def _check_virtual(path: str, tiff: TiffDirectories, page: tifffile.TiffPage, st
     size = math.prod((*stack.lead, *page.shaped)) * np.dtype(page.dtype).itemsize
     if page.dataoffsets[0] + size > tiff.size:
         raise VolumeError(f"{path}: is cut off: {size:,} bytes are announced, the file has {tiff.size:,}")
-
-
-def _page_axes(page: tifffile.TiffPage) -> tuple[str, tuple[int, ...]]:
-    """Names and lengths of the axes inside a page: samples are channels; length and width are always there."""
-    found = [(a, n) for a, n in zip("czyxc", page.shaped, strict=True) if n > 1 or a in "yx"]
-    return "".join(a for a, _ in found), tuple(n for _, n in found)
-
-
-def _page_box(page: tifffile.TiffPage, box: tuple[slice, ...]) -> list[slice]:
-    """A box over the axes inside a page, over all five that it may have."""
-    given = iter(box)
-    return [next(given) if n > 1 or a in "yx" else slice(0, 1) for a, n in zip("czyxc", page.shaped, strict=True)]
-
-
-def _page_chunks(page: tifffile.TiffPage, itemsize: int) -> tuple[int, ...]:
-    """What of a page is read best: tiles, or some strips."""
-    _, depth, length, width, samples = page.shaped
-    if page.is_tiled:
-        cut = [min(c, n) for c, n in zip(segment_shape(page), (depth, length, width), strict=True)]
-    elif is_plain(page):
-        cut = [1, *slab_chunks((length, width, samples), itemsize)[:2]]
-    else:
-        rows = segment_shape(page)[1]
-        strips = max(SLAB_BYTES // max(rows * width * samples * itemsize, 1), 1)
-        cut = [1, min(rows * strips, length), width]
-    sizes = zip("czyxc", page.shaped, (1, *cut, samples), strict=True)
-    return tuple(c for a, n, c in sizes if n > 1 or a in "yx")
-
-
-def _page_unit(page: tifffile.TiffPage) -> tuple[int, ...]:
-    """What of a page is decoded as a whole: a strip or a tile."""
-    cut = [min(c, n) for c, n in zip(segment_shape(page), page.shaped[1:4], strict=True)]
-    sizes = zip("czyxc", page.shaped, (1, *cut, page.shaped[4]), strict=True)
-    return tuple(c for a, n, c in sizes if n > 1 or a in "yx")

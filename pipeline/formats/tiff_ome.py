@@ -37,13 +37,11 @@ def read_images(text: str, n_pages: int, path: str) -> list[Image]:
     Raises
     ------
     VolumeError
-        If the text is damaged, describes no image, more planes than the file has pages, or planes in other files.
+        If the text is damaged, describes no image, or more planes than the file has pages.
     """
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise VolumeError(f"{path}: its OME-XML declares entities, which are not read")
+    check_text(text, path)
     try:
-        root = ElementTree.fromstring(text)
-        images = list(_images(root, n_pages, path))
+        images = list(_images(ElementTree.fromstring(text), n_pages, path))
     except (ElementTree.ParseError, ValueError, KeyError, RecursionError) as error:
         raise VolumeError(f"{path}: its OME-XML is damaged: {one_line(error)}") from error
     if not images:
@@ -51,28 +49,65 @@ def read_images(text: str, n_pages: int, path: str) -> list[Image]:
     return images
 
 
+def is_ome(text: str) -> bool:
+    """Whether a page's words are OME-XML."""
+    return "<OME" in text[:4096] and text.rstrip().endswith("OME>")
+
+
+def check_text(text: str, path: str) -> None:
+    """Refuse OME-XML that defines words of its own, which could unfold without end.
+
+    Raises
+    ------
+    VolumeError
+    """
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise VolumeError(f"{path}: its OME-XML declares entities, which are not read")
+
+
+def is_spread(text: str) -> bool:
+    """Whether OME-XML speaks of planes in other files; damaged text is left to who reads it.
+
+    One file that was renamed since still names its old self, and only that.
+    """
+    if not is_ome(text) or "<!DOCTYPE" in text or "<!ENTITY" in text:
+        return False
+    try:
+        root = ElementTree.fromstring(text)
+    except (ElementTree.ParseError, ValueError, RecursionError):
+        return False
+    names = {uuid.text for uuid in root.iter() if uuid.tag.rsplit("}", 1)[-1] == "UUID"}
+    own = root.get("UUID")
+    return bool(children(root, "BinaryOnly")) or len(names) > 1 or (own is not None and bool(names - {own}))
+
+
 def _images(root: ElementTree.Element, n_pages: int, path: str) -> Iterator[Image]:
-    _check_one_file(root, path)
-    for image in _children(root, "Image"):
-        for pixels in _children(image, "Pixels"):
+    for image in children(root, "Image"):
+        for pixels in children(image, "Pixels"):
             yield _image(image.get("Name", ""), pixels, n_pages, path)
 
 
 def _image(name: str, pixels: ElementTree.Element, n_pages: int, path: str) -> Image:
+    lead = lead_axes(pixels)
+    planes = math.prod(n for _, n in lead)
+    if planes > n_pages:
+        raise VolumeError(f"{path}: its OME-XML names {planes:,} planes, but the file holds {n_pages:,} pages")
+    spacing, units = distances(pixels)
+    return Image(name, lead, _pages(pixels, lead, planes, n_pages), spacing, units)
+
+
+def lead_axes(pixels: ElementTree.Element) -> list[tuple[str, int]]:
+    """The axes across pages with their lengths, slowest first; ValueError if there is no sense in them."""
     order = pixels.attrib["DimensionOrder"].lower()
     if sorted(order) != sorted("xyczt") or order[:2] != "xy":
         raise ValueError(f"DimensionOrder {order!r}")
-    channels = _children(pixels, "Channel")
+    channels = children(pixels, "Channel")
     samples = int(channels[0].get("SamplesPerPixel", "1")) if channels else 1
     lead = [(axis, int(pixels.attrib[f"Size{axis.upper()}"])) for axis in reversed(order[2:])]
     lead = [(axis, n // samples if axis == "c" and samples > 0 else n) for axis, n in lead]
     if any(n < 1 for _, n in lead):
         raise ValueError(f"an image of {lead}")
-    planes = math.prod(n for _, n in lead)
-    if planes > n_pages:
-        raise VolumeError(f"{path}: its OME-XML names {planes:,} planes, but the file holds {n_pages:,} pages")
-    spacing, units = _distances(pixels)
-    return Image(name, lead, _pages(pixels, lead, planes, n_pages), spacing, units)
+    return lead
 
 
 def _pages(
@@ -80,7 +115,7 @@ def _pages(
 ) -> npt.NDArray[np.int64]:
     """The page of each plane, from the TiffData blocks: each says where some planes start, and on which page."""
     pages = np.full(planes, -1, np.int64)
-    for block in _children(pixels, "TiffData"):
+    for block in children(pixels, "TiffData"):
         first = [int(block.get(f"First{axis.upper()}", "0")) for axis, _ in lead]
         plane = int(np.ravel_multi_index(first, [n for _, n in lead]))
         page = int(block.get("IFD", "0"))
@@ -94,17 +129,8 @@ def _pages(
     return pages
 
 
-def _check_one_file(root: ElementTree.Element, path: str) -> None:
-    """Refuse an image spread over files. (One file that was renamed since still names its old self, and only that.)"""
-    if _children(root, "BinaryOnly"):
-        raise VolumeError(f"{path}: its OME-XML is in another file; convert with bioformats2raw and open the .zarr")
-    names = {uuid.text for uuid in root.iter() if uuid.tag.endswith("}UUID") or uuid.tag == "UUID"}
-    own = root.get("UUID")
-    if len(names) > 1 or (own is not None and names - {own}):
-        raise VolumeError(f"{path}: its planes are spread over {len(names | {own})} files; convert with bioformats2raw")
-
-
-def _distances(pixels: ElementTree.Element) -> tuple[dict[str, float], dict[str, str]]:
+def distances(pixels: ElementTree.Element) -> tuple[dict[str, float], dict[str, str]]:
+    """Voxel size and its unit by axis."""
     spacing, units = {}, {}
     for axis, key in SIZES.items():
         try:
@@ -116,5 +142,6 @@ def _distances(pixels: ElementTree.Element) -> tuple[dict[str, float], dict[str,
     return spacing, units
 
 
-def _children(element: ElementTree.Element, name: str) -> list[ElementTree.Element]:
+def children(element: ElementTree.Element, name: str) -> list[ElementTree.Element]:
+    """Those of a name, whatever its namespace."""
     return [child for child in element if child.tag.rsplit("}", 1)[-1] == name]

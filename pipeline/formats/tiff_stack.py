@@ -28,7 +28,7 @@ from pipeline.formats.tiff_directory import (
     Directory,
     TiffDirectories,
 )
-from pipeline.formats.tiff_ome import Image, read_images
+from pipeline.formats.tiff_ome import Image, is_ome, read_images
 
 REDUCED = 1  # bit of the tag SUBFILE: a smaller copy of another page
 RESOLUTION_UNITS = {2: "inch", 3: "centimeter"}
@@ -82,7 +82,7 @@ def read_stacks(tiff: TiffDirectories) -> list[Stack]:
     first = tiff.directory(pages[0][0])
     text = tiff.text(first)
     offsets = np.array([offset for offset, _, _ in pages], np.int64)
-    if "<OME" in text[:4096] and text.rstrip().endswith("OME>"):
+    if is_ome(text):
         return [_of_ome(tiff, image, offsets) for image in read_images(text, len(offsets), tiff.path)]
     if text.startswith("ImageJ="):
         return [_of_imagej(tiff, first, text, offsets)]
