@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from flask_openapi3 import OpenAPI
-    from pipeline.serving.engine import Engine
 
+    from pipeline.serving.engine import Engine
     from web.options import Options
 
 
