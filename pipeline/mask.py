@@ -1,7 +1,9 @@
 """Prediction inside a mask: ilastik's role "Prediction Mask".
 
-Where the mask is 0 every result is 0 (a segmentation's 0 is no class); elsewhere it is what it is without a mask. A
-block whose mask is all zero is neither read nor computed. An Autocontext project's first stage sees no mask.
+Where the mask is 0 every result is 0 (a segmentation's 0 is no class); elsewhere it is what it is without a mask.
+ilastik multiplies the probabilities by the mask, and the largest of zeros would make its simple segmentation 1 there,
+the first class (SEMANTICS 13, from its source). A block whose mask is all zero is neither read nor computed. An
+Autocontext project's first stage sees no mask.
 """
 
 from __future__ import annotations

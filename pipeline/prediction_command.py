@@ -29,7 +29,9 @@ Out = Annotated[
         "or a name such as out/{nickname}_{output}.h5.",
     ),
 ]
-Mask = Annotated[str | None, typer.Option(help="Volume of the same shape; where it is 0, results are 0.")]
+Mask = Annotated[
+    str | None, typer.Option(help="Volume of the same shape; where it is 0, results are 0 (segmentation: no class).")
+]
 Roi = Annotated[str | None, typer.Option(help="Part of the volume, as z=0:64,y=0:512,x=0:512.")]
 StageNumber = Annotated[int | None, typer.Option(help="Stage of an Autocontext project; the last by default.")]
 Outputs = Annotated[
