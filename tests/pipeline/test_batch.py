@@ -27,7 +27,8 @@ PROBABILITIES = ("probabilities",)
         (["a.tif", "b.tif"], "out.zarr", True),
         (["a.tif"], "folder", True),
         (["a.tif"], "folder.zarr", False),
-        (["a.tif"], "s3://bucket/x/", False),
+        (["a.tif"], "s3://bucket/x/", True),
+        (["a.tif"], "s3://bucket/x.zarr", False),
     ],
 )
 def test_what_makes_a_batch(
