@@ -17,7 +17,7 @@ from benchmarks.goals import list_goals
 from benchmarks.machine import describe
 
 # What there is only where a peer is.
-PEERS = ("vigra", "scikit", "allowed_seconds", "difference")
+PEERS = ("vigra", "scikit", "peer_over", "allowed_seconds", "difference")
 
 
 @pytest.fixture(scope="module")
