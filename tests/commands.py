@@ -50,6 +50,13 @@ def run_here(capsys: pytest.CaptureFixture[str], *arguments: object) -> Outcome:
     return Outcome(code, shown.out.splitlines(), shown.err.splitlines())
 
 
+def segment(capsys: pytest.CaptureFixture[str], *arguments: object, code: int = 0) -> Outcome:
+    """Run ``voxelforest segment`` here, its end being asserted; what it prints is JSON."""
+    outcome = run_here(capsys, "segment", *arguments, "--json")
+    assert outcome.code == code, outcome.err
+    return outcome
+
+
 def start(*arguments: object, prepare: Callable[[], None] | None = None) -> subprocess.Popen[str]:
     """Start the command in a session of its own, blocks being small; `prepare` is called in the new process first."""
 
