@@ -7,18 +7,22 @@ from collections.abc import Callable
 import numpy as np
 from numba.core import event
 
+from numba_ops import census, components, smoothing
+from numba_ops._jit import freeze
 from numba_ops.features import slabs
 from numba_ops.forest import pack, predict_rows
 from numba_ops.stack import FEATURES, build
 
-KERNELS = 43  # that are compiled in all, for saying how far it is
+# Sets of kernels: who needs one waits for no other.
+PREDICTION, LABELS, MEASURES = "prediction", "labels", "measures"
 
 
 class _Compilations(event.Listener):
     """Counts kernels as they begin to be compiled; what came from the cache on disk is not compiled."""
 
-    def __init__(self, report: Callable[[str, int, int], None] | None) -> None:
+    def __init__(self, report: Callable[[str, int, int], None] | None, kernels: int) -> None:
         self.names: list[str] = []
+        self._kernels = kernels
         self._report = report
 
     def on_start(self, happened: event.Event) -> None:
@@ -26,35 +30,38 @@ class _Compilations(event.Listener):
         if name.__module__.startswith("numba_ops."):
             self.names.append(name.__name__)
             if self._report:
-                self._report(name.__name__.strip("_"), min(len(self.names), KERNELS), KERNELS)
+                self._report(name.__name__.strip("_"), min(len(self.names), self._kernels), self._kernels)
 
     def on_end(self, happened: event.Event) -> None:
         """Nothing to do: the next one's start says that this one ended."""
 
 
-def warm_up(report: Callable[[str, int, int], None] | None = None) -> bool:
-    """Compile all kernels for all types that predictions use, or load them from the cache on disk.
+def warm_up(report: Callable[[str, int, int], None] | None = None, kernels: str = PREDICTION) -> bool:
+    """Compile a set of kernels for all types that runs use, or load them from the cache on disk.
 
     Parameters
     ----------
     report : callable, optional
         Called as ``report(name, i, n)`` before the i-th of about n kernels is compiled; never if all are on disk.
+    kernels : str
+        A key of `KERNELS`.
 
     Returns
     -------
     bool
-        Whether anything had to be compiled, which takes some 20 s once per machine and version.
+        Whether anything had to be compiled, once per machine and version: some 20 s for predictions, 6 for the rest.
     """
-    listener = _Compilations(report)
+    count, run = KERNELS[kernels]
+    listener = _Compilations(report, count)
     event.register("numba:compile", listener)
     try:
-        _run_all()
+        run()
     finally:
         event.unregister("numba:compile", listener)
     return bool(listener.names)
 
 
-def _run_all() -> None:
+def _predict() -> None:
     """One small prediction: code is the same in 2-D and 3-D, for all scales, features and forests."""
     stack = build(FEATURES, [0.7], [[True]] * len(FEATURES), [False], 1)
     for _ in slabs(np.zeros((1, 4, 4, 4), np.uint8), (0, 0, 0), (4, 4, 4), [(0, 4)] * 3, stack):
@@ -69,3 +76,37 @@ def _run_all() -> None:
         columns=1,
     )
     predict_rows(stump, np.zeros((1, 1), np.float32))
+
+
+def _label() -> None:
+    """Smoothing of a block, its components, their joining and renaming."""
+    image, taps = np.zeros((1, 4, 4), np.float32), np.ones(3)
+    smoothing.smooth_columns(freeze(image[0]), 0, 4, taps, 0, np.empty((4, 4), np.float32))
+    smoothing.smooth_rows(freeze(image), 0, 4, taps, 0, np.empty_like(image))
+    labels = np.ones((1, 2, 2), np.uint32)
+    components.measure_components(labels, 0, 2, 4, np.zeros(1, np.int64), np.zeros(1, np.int64))
+    components.pair_labels(freeze(labels[0]), freeze(labels[0]), 1, np.empty(36, np.int64))
+    one = np.zeros(1, np.int64)
+    components.join_pairs(one, freeze(one), freeze(one))
+    components.number_trees(one, np.empty(1, np.int64))
+    components.replace_labels(freeze(labels.reshape(-1)), np.arange(2, dtype=np.uint64), np.empty(4, np.uint64))
+
+
+def _measure() -> None:
+    """Sums over one cell with one object, and their merging."""
+    numbers, values = np.empty((1, 2, 2), np.int32), np.ones((1, 2, 2))
+    census.number_labels(np.ones((1, 2, 2), np.uint64), numbers, np.empty(4, np.uint64))
+    counts, corners, products = np.zeros(1, np.int64), np.zeros((3, 1, 3), np.int64), np.zeros((1, 6), np.int64)
+    census.add_positions(numbers, counts, corners[0], corners[1], corners[2], products)
+    census.add_values(numbers, values, np.zeros(1), np.zeros(1), np.zeros(1))
+    census.add_deviations(numbers, values, np.ones(1), np.zeros(1))
+    starts, sums = np.array([0, 1]), np.ones((1, 1))
+    census.merge_moments(starts, counts, sums, sums, np.zeros((1, 2), np.int64), np.empty((1, 1)))
+    census.merge_sums(starts, sums, np.empty((1, 1)))
+
+
+KERNELS: dict[str, tuple[int, Callable[[], None]]] = {  # how many are compiled, and a small run of them
+    PREDICTION: (43, _predict),
+    LABELS: (11, _label),
+    MEASURES: (8, _measure),
+}

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from distributed import Client
 
-from numba_ops.warmup import warm_up
+from numba_ops.warmup import PREDICTION, warm_up
 from pipeline.cluster import connect, count_threads
 from pipeline.config import settings
 from pipeline.errors import PipelineError
@@ -39,28 +39,33 @@ def connected(scheduler: str, workers: int | None, store: Store) -> Iterator[Cli
         yield client
 
 
-def compile_kernels(progress: Progress) -> None:
+def compile_kernels(progress: Progress, sets: Sequence[str] = (PREDICTION,)) -> None:
     """Compile what is not on disk yet; in a thread, since Ctrl-C in the midst of LLVM leaves it broken."""
     errors: list[Exception] = []
-    with contextlib.ExitStack() as begun:
-        stages: list[Stage] = []
 
-        def tell(_: str, i: int, n: int) -> None:
-            if i == 1:
-                progress.note("compiling kernels, once on this machine; it takes about half a minute")
-                stages.append(begun.enter_context(progress.stage("compile", blocks=n, voxels=0)))
-            else:
-                stages[0].advance()
+    def compile_set(kernels: str) -> None:
+        with contextlib.ExitStack() as begun:
+            stages: list[Stage] = []
 
-        def compile_all() -> None:
-            try:
-                warm_up(tell)
-            except Exception as error:
-                errors.append(error)
+            def tell(_: str, i: int, n: int) -> None:
+                if i == 1:
+                    progress.note(f"compiling kernels for {kernels}, once on this machine; half a minute at most")
+                    stages.append(begun.enter_context(progress.stage("compile", blocks=n, voxels=0)))
+                else:
+                    stages[0].advance()
 
-        thread = threading.Thread(target=compile_all, daemon=True)
-        thread.start()
-        thread.join()
+            warm_up(tell, kernels)
+
+    def compile_all() -> None:
+        try:
+            for kernels in sets:
+                compile_set(kernels)
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=compile_all, daemon=True)
+    thread.start()
+    thread.join()
     if errors:
         raise errors[0]
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from distributed import Client
 
+from numba_ops.warmup import LABELS, MEASURES, PREDICTION
 from pipeline.blocks import Box, Index, grid
 from pipeline.cluster import LOCAL_NAMES, check_scheduler, count_threads
 from pipeline.collision import refuse_collision
@@ -205,8 +206,8 @@ def _compute(work: _Work, progress: Progress) -> tuple[int, int]:
     """Run what is missing; returns how many blocks of probabilities that were, and the peak of memory in bytes."""
     request, store = work.request, work.store
     with connected(request.scheduler, request.workers, store) as client:
-        if request.scheduler in LOCAL_NAMES and work.source.task is not None:
-            compile_kernels(progress)
+        if request.scheduler in LOCAL_NAMES:
+            compile_kernels(progress, _needed_kernels(work))
         progress.note(describe_segmentation(work.plan, store, count_threads(client)))
         if warning := warn_of_little_space(store):
             progress.note(warning)
@@ -223,6 +224,11 @@ def _compute(work: _Work, progress: Progress) -> tuple[int, int]:
         if work.preview is not None:
             _draw(work, work.preview)
         return blocks, total_peak_bytes(client)
+
+
+def _needed_kernels(work: _Work) -> list[str]:
+    predicts, measures = work.source.task is not None, work.table is not None
+    return [*[PREDICTION] * predicts, LABELS, *[MEASURES] * measures]
 
 
 def _store_probabilities(client: Client, work: _Work, progress: Progress) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from numba_ops.warmup import warm_up
+from numba_ops.warmup import LABELS, PREDICTION, warm_up
 from pipeline.blocks import Box
 from pipeline.cluster import LOCAL_NAMES, check_scheduler
 from pipeline.config import settings
@@ -72,7 +72,8 @@ class Engine:
         """
         self._session.client()
         if self.scheduler in LOCAL_NAMES:
-            warm_up(lambda *_: None)
+            for kernels in (PREDICTION, LABELS):
+                warm_up(kernels=kernels)
 
     def ready(self) -> bool:
         """Whether there is a connection to where blocks are computed."""

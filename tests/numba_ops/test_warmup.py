@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from numba_ops import emission, forest, gaussian, planes, stream
@@ -65,20 +66,23 @@ def test_predictions_compile_nothing_more() -> None:
 
 
 CODE = """
+import sys
 from numba_ops.warmup import warm_up
 said = []
-compiled = warm_up(lambda *progress: said.append(progress))
+compiled = warm_up(lambda *progress: said.append(progress), sys.argv[1])
 in_order = [i for _, i, _ in said] == list(range(1, len(said) + 1))
 print(compiled, len(said), max((n for _, _, n in said), default=0), in_order)
 """
 
 
-def test_kernels_are_compiled_once_a_machine(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_kernels_are_compiled_once_a_machine(tmp_path: Path, kernels: str) -> None:
     def run() -> list[str]:
         environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
-        command = [sys.executable, "-c", CODE]
+        command = [sys.executable, "-c", CODE, kernels]
         done = subprocess.run(command, env=environment, cwd=ROOT, check=True, capture_output=True, text=True)
         return done.stdout.split()
 
-    assert run() == ["True", str(KERNELS), str(KERNELS), "True"]
+    count = str(KERNELS[kernels][0])
+    assert run() == ["True", count, count, "True"]
     assert run() == ["False", "0", "0", "True"]
