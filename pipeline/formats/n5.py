@@ -6,6 +6,7 @@ Source: github.com/saalfeldlab/n5, README (file-system specification).
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -76,6 +77,8 @@ def _describe(place: str, name: str, group: str) -> TensorSource:
         open_store(spec)
     except (TypeError, PipelineError) as error:
         raise VolumeError(f"{url}: not a readable N5 dataset: {error}") from error
+    compression = about.get("compression")
+    blosc = isinstance(compression, dict) and compression.get("type") == "blosc"
     axes, spacing, unit = _distances({**above, **about}, len(shape))
     stamped, mark = stamp_of(url, DOCUMENT)
     return TensorSource(
@@ -93,6 +96,7 @@ def _describe(place: str, name: str, group: str) -> TensorSource:
         spec=json.dumps(spec),
         origin=(0,) * len(shape),
         layout="n5",
+        framed=math.prod(blocks) * dtype.itemsize if blosc else 0,
         folder=None if "://" in url else url,
     )
 

@@ -15,6 +15,7 @@ import tensorstore
 
 from pipeline.config import settings
 from pipeline.errors import ReadError, VolumeError
+from pipeline.formats.chunk_sizes import BLOSC_HEADER, check_decoded
 from pipeline.formats.source import HANDLES, ArraySource, Stamp, one_line, stamp
 from pipeline.formats.zarr_folder import check_contained
 
@@ -33,12 +34,15 @@ class TensorSource(ArraySource):
         ``"n5"`` or ``"precomputed"``: how chunk files are named.
     folder : str or None
         The local folder of the chunks, None behind a server.
+    framed : int
+        Most bytes that the Blosc frame of a chunk may say to hold; 0 where chunks are no such frames.
     """
 
     spec: str
     origin: tuple[int, ...]
     layout: str
     folder: str | None
+    framed: int = 0
 
     def fetch(self, box: tuple[slice, ...]) -> npt.NDArray[Any]:
         if self.folder is not None:
@@ -57,6 +61,17 @@ class TensorSource(ArraySource):
         ranges = [range(s.start // c, -(-s.stop // c)) for s, c in zip(box, self.chunks, strict=True)]
         for index in itertools.product(*ranges):
             check_contained(folder, self._key(index), local=True)
+            if self.framed:
+                self._check_frame(os.path.join(folder, self._key(index)))
+
+    def _check_frame(self, path: str) -> None:
+        """Refuse a Blosc frame of N5 that says to be larger than its block: tensorstore makes room for it first."""
+        try:
+            with open(path, "rb") as file:
+                header = file.read(4 + 4 * len(self.shape) + BLOSC_HEADER)
+        except FileNotFoundError:
+            return
+        check_decoded("blosc", header[-BLOSC_HEADER:], self.framed)
 
     def _key(self, index: Sequence[int]) -> str:
         """Name of a chunk's file, below `folder`."""

@@ -8,6 +8,7 @@ a chunk, where reading, decoding and copying take 0.18. Arrays whose chunks are 
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,8 +20,9 @@ import zarr
 from zarr.core.metadata.v2 import ArrayV2Metadata
 from zarr.registry import get_numcodec
 
+from pipeline.formats.chunk_sizes import BLOSC_HEADER, SLACK, decode_chunk
 from pipeline.formats.zarr_folder import check_contained
-from pipeline.formats.zarr_store import BLOSC_HEADER, check_frame
+from pipeline.formats.zarr_store import check_frame
 
 COMPRESSORS = ("zstd", "blosc", "gzip", "zlib", "lz4")
 ABSENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
@@ -65,14 +67,15 @@ class ChunkReader:
     def _decode(self, index: Sequence[int], folders: _Folders) -> npt.NDArray[Any] | None:
         """One chunk; None if it has no file."""
         key = f"{self.array.path}/{self.array.metadata.encode_chunk_key(tuple(index))}".lstrip("/")
+        size = math.prod(self.array.chunks) * self.dtype.itemsize
         try:
-            data: Any = folders.read(key)
+            data: Any = folders.read(key, size if self.codec is None else 2 * size + SLACK)
         except ABSENT:
             return None
         if self.codec is not None:
             if self.codec.codec_id == "blosc":
                 check_frame(self.root, key, data[:BLOSC_HEADER], len(data))
-            data = self.codec.decode(data)
+            data = decode_chunk(self.codec, data, size)
         return np.frombuffer(data, self.dtype).reshape(self.array.chunks)
 
 
@@ -83,7 +86,8 @@ class _Folders:
         self._root = root
         self._known: set[str] = set()
 
-    def read(self, key: str) -> bytes:
+    def read(self, key: str, most: int) -> bytes:
+        """The bytes of a file of at most `most`."""
         folder, _, _ = key.rpartition("/")
         path = f"{self._root}/{key}"
         if folder and folder not in self._known:
@@ -92,6 +96,9 @@ class _Folders:
         if os.path.islink(path):
             check_contained(self._root, key, local=True)
         with open(path, "rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > most:
+                raise ValueError(f"its file has {size:,} bytes; at most {most:,} can belong to it")
             return file.read()
 
 
