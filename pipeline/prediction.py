@@ -90,6 +90,19 @@ def run_digest(volume_digest: str, project: Project, plan: Plan) -> str:
     return hashlib.sha256(json.dumps([*said, str(plan.region)]).encode()).hexdigest()
 
 
+def describe_origin(volume: Volume, project: Project, plan: Plan) -> dict[str, Any]:
+    """Where results come from, for the record of an output that holds them."""
+    return {
+        "volume": volume.url,
+        "volume_digest": volume.digest,
+        "axes": volume.source_axes,
+        "project": project.path,
+        "project_digest": project.digest,
+        "stage": len(plan.stacks),
+        "region": str(plan.region),
+    }
+
+
 def predict_block(task: Task, box: Box) -> dict[str, Array]:
     """Compute the results of one box.
 

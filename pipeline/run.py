@@ -23,7 +23,7 @@ from pipeline.memory import total_peak_bytes
 from pipeline.metadata import OmeVersion
 from pipeline.output import Mode, locate
 from pipeline.plan import Plan
-from pipeline.prediction import Task, make_task, run_digest
+from pipeline.prediction import Task, describe_origin, make_task, run_digest
 from pipeline.progress import Progress
 from pipeline.project import Project
 from pipeline.result_images import final_axes, is_written, place, specify
@@ -138,13 +138,7 @@ def _create(request: Request, plan: Plan) -> Store:
     volume, project = request.volume, request.project
     provenance = {
         "software": f"voxelforest {version('voxelforest')}",
-        "volume": volume.url,
-        "volume_digest": volume.digest,
-        "axes": volume.source_axes,
-        "project": project.path,
-        "project_digest": project.digest,
-        "stage": len(plan.stacks),
-        "region": str(plan.region),
+        **describe_origin(volume, project, plan),
         **({"mask": request.mask.url, "mask_digest": request.mask.digest} if request.mask else {}),
     }
     return create(
