@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from platformdirs import user_data_path
 from pydantic import ByteSize, Field, SecretStr, ValidationError
@@ -147,6 +147,47 @@ class Settings(BaseSettings):
     token: SecretStr | None = _row(
         None, "text", "What requests to a server have to show; needed on addresses other than loopback.", shown="none"
     )
+    secret_key: SecretStr | None = _row(
+        None,
+        "text",
+        "Signs links to results, and locks away the tokens of jobs over a restart; any long random text. Without it "
+        "there are no such links, and a job whose runner died waits for its token.",
+        shown="none",
+        min_length=16,
+    )
+    public_url: str | None = _row(
+        None,
+        "URL",
+        "Where people reach the server, for links in mails; by default the address that it listens on.",
+        shown="none",
+        pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$",
+    )
+    link_days: float = _row(30.0, "days", "How long a signed link to the results of a job is good.", gt=0, le=3650)
+    event_streams: int = _row(
+        16,
+        "requests",
+        "Pages that may watch jobs live at a time; each takes a thread, further ones ask in turns.",
+        ge=0,
+    )
+    smtp_host: str | None = _row(
+        None, "name", "Mail server that messages about jobs are handed to; without it none are sent.", shown="none"
+    )
+    smtp_port: int = _row(587, "port", "Its port: 587 for `starttls`, as a rule 465 for `implicit`.", ge=1, le=65535)
+    smtp_user: str | None = _row(None, "text", "Name to log in to the mail server with.", shown="none")
+    smtp_password: SecretStr | None = _row(None, "text", "Password to log in to the mail server with.", shown="none")
+    smtp_from: str | None = _row(
+        None, "address", "Sender of messages; by default the name to log in with.", shown="none"
+    )
+    smtp_tls: Literal["starttls", "implicit", "none"] = _row(
+        "starttls",
+        "word",
+        "`starttls`, `implicit` or `none`; certificates are verified, and no password goes out with `none` but to "
+        "this machine.",
+    )
+    smtp_seconds: float = _row(
+        30.0, "seconds", "How long handing over one message may take, whatever the mail server does.", gt=0, le=600
+    )
+    mail_days: float = _row(3.0, "days", "How long a message that cannot be sent is tried again.", ge=0, le=30)
     chunk_cache: ByteSize = _row(
         32 * MIB,
         "bytes",
@@ -172,14 +213,17 @@ def settings() -> Settings:
     Raises
     ------
     PlanError
-        With the code ``setting``, if a variable holds something that is not allowed; the message names both.
+        With the code ``setting``, if a variable holds something that is not allowed; the message names both, but no
+        secret.
     """
     try:
         return Settings()
     except ValidationError as error:
         first = error.errors()[0]
         name = PREFIX + "_".join(str(part) for part in first["loc"]).upper()
-        raise PlanError(f"{name}={first['input']!s} is not usable: {first['msg']}", code="setting") from None
+        annotation = Settings.model_fields[str(first["loc"][0])].annotation if first["loc"] else None
+        given = "" if SecretStr in get_args(annotation) else f"={first['input']!s}"
+        raise PlanError(f"{name}{given} is not usable: {first['msg']}", code="setting") from None
 
 
 def settings_page() -> str:

@@ -39,6 +39,31 @@ def test_unusable_value_names_the_variable(monkeypatch: pytest.MonkeyPatch, text
     assert caught.value.code == "setting"
 
 
+def test_secret_that_is_too_short_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOXELFOREST_SECRET_KEY", "hush")
+    with pytest.raises(PlanError, match="VOXELFOREST_SECRET_KEY is not usable") as caught:
+        settings()
+    assert "hush" not in caught.value.message
+
+
+@pytest.mark.parametrize("text", ["lab.example", "ftp://lab.example", "https://user@lab.example", "https://lab?x=1"])
+def test_public_url_is_one(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("VOXELFOREST_PUBLIC_URL", text)
+    with pytest.raises(PlanError, match="VOXELFOREST_PUBLIC_URL="):
+        settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("LINK_DAYS", "0"), ("EVENT_STREAMS", "-1"), ("SMTP_PORT", "0"), ("SMTP_PORT", "65536"), ("SMTP_TLS", "ssl")]
+    + [("SMTP_SECONDS", "0"), ("MAIL_DAYS", "-1")],
+)
+def test_settings_of_mail_and_links_are_bounded(monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:
+    monkeypatch.setenv(f"VOXELFOREST_{name}", text)
+    with pytest.raises(PlanError, match=f"VOXELFOREST_{name}={text} "):
+        settings()
+
+
 def test_settings_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     before = settings()
     monkeypatch.setenv("VOXELFOREST_CHUNK_VOXELS", "7")
