@@ -9,6 +9,9 @@
     ├── PlanError                 2   data, project and request do not fit each other
     ├── StoreError                2   an output cannot be created as asked
     │   └── WriteError            1   writing failed on the way (disk full, lost access)
+    ├── AnalysisError             2   an analysis cannot be done as asked
+    │   ├── ChannelError          2   a channel is missing, ambiguous, or holds nothing to analyse
+    │   └── ParameterError        2   a parameter is unknown or has a value that is not allowed
     ├── ClusterError              1   a scheduler or its workers cannot be used
     ├── CatalogueError            2   what is to be served is not described as allowed
     ├── RequestError              2   a request to served volumes cannot be answered
@@ -27,6 +30,8 @@ a traceback and leaves with `exit_code`; the web layer maps classes to statuses.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 
 class PipelineError(Exception):
@@ -85,6 +90,33 @@ class WriteError(StoreError):
     """Writing an output failed on the way."""
 
     exit_code = 1
+
+
+class AnalysisError(PipelineError):
+    """An analysis cannot be done as asked."""
+
+    exit_code = 2
+
+
+class ChannelError(AnalysisError):
+    """A channel is missing, or holds nothing that could be analysed; the message lists what there is."""
+
+
+class ParameterError(AnalysisError):
+    """Parameters of an analysis are unknown or have values that are not allowed.
+
+    Parameters
+    ----------
+    reasons : mapping of str to str
+        Why each of them is refused, by its name.
+    """
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{name}: {reason}" for name, reason in reasons.items()), "parameter")
+        self.reasons = dict(reasons)
+
+    def __reduce__(self) -> tuple[type[ParameterError], tuple[dict[str, str]]]:
+        return type(self), (self.reasons,)
 
 
 class ClusterError(PipelineError):
