@@ -63,6 +63,9 @@ class Settings(BaseSettings):
     training_memory: ByteSize = _row(
         4096 * MIB, "bytes", "Features of all annotated voxels of one training; more is refused.", shown="4GiB", ge=MIB
     )
+    model_bytes: ByteSize = _row(
+        64 * MIB, "bytes", "Arrays of one classifier's file, and a pickle that one is made from.", shown="64MiB", ge=1
+    )
     image_pixels: int = _row(
         1 << 28,
         "pixels",
@@ -198,6 +201,52 @@ class Settings(BaseSettings):
     )
     handle_cache: int = _row(32, "files", "Volume files that one process keeps open.", ge=1)
     debug: bool = _row(False, "0 or 1", "Whether the command shows the traceback of an error that should not happen.")
+    boss_url: str = _row(
+        "https://api.boss.neurodata.io",
+        "URL",
+        "The archive that `boss://` volumes lie in, and results are pushed to: `https://name` or `http://name:port`.",
+    )
+    boss_token: SecretStr | None = _row(
+        None, "text", "What the archive knows you by: letters and digits.", shown="none"
+    )
+    boss_token_file: Path | None = _row(
+        None, "file", "Where the token stands, if `VOXELFOREST_BOSS_TOKEN` is not set.", shown="none"
+    )
+    boss_push: str | None = _row(
+        None, "names", "Where results of jobs are pushed to: `collection/experiment`.", shown="none"
+    )
+    boss_connect_seconds: float = _row(
+        10.0, "seconds", "How long the archive may take to accept a connection.", gt=0, le=3600
+    )
+    boss_silence_seconds: float = _row(
+        60.0, "seconds", "How long the archive may be silent before and while it answers.", gt=0, le=3600
+    )
+    boss_answer_seconds: float = _row(
+        300.0, "seconds", "How long one answer of the archive may take altogether.", gt=0, le=86400
+    )
+    boss_retries: int = _row(
+        6,
+        "attempts",
+        "How often a request to the archive that failed is tried again, after 0.1 s, 0.2 s, 0.4 s and so on.",
+        ge=0,
+        le=20,
+    )
+    boss_block_bytes: ByteSize = _row(
+        8 * MIB,
+        "bytes",
+        "Largest block that is asked for, or pushed, with one request to the archive, decoded.",
+        shown="8MiB",
+        ge=4096,
+        le=64 * MIB,
+    )
+    boss_cache_bytes: ByteSize = _row(
+        20480 * MIB,
+        "bytes",
+        "Blocks of the archive's volumes that are kept on disk below `data_dir`.",
+        shown="20GiB",
+        ge=0,
+    )
+    boss_push_requests: int = _row(4, "requests", "Blocks that are pushed to the archive at a time.", ge=1, le=64)
     data_dir: Path = _row(
         lambda: user_data_path("voxelforest"),
         "folder",

@@ -6,12 +6,17 @@
     ├── VolumeError               2   an input volume cannot be opened as asked
     │   └── ReadError             1   its data turned out damaged while it was read
     ├── ProjectError              2   an ilastik project cannot be used; `code` says why
+    ├── ModelError                2   a classifier's file cannot be used; `code` says why
     ├── PlanError                 2   data, project and request do not fit each other
     ├── StoreError                2   an output cannot be created as asked
     │   └── WriteError            1   writing failed on the way (disk full, lost access)
     ├── AnalysisError             2   an analysis cannot be done as asked
     │   ├── ChannelError          2   a channel is missing, ambiguous, or holds nothing to analyse
     │   └── ParameterError        2   a parameter is unknown or has a value that is not allowed
+    ├── ArchiveError              2   a volume archive refuses what it was asked for, or answers what it should not
+    │   ├── TokenError            2   there is no token, or it does not allow this
+    │   ├── UnknownVolumeError    2   the archive has no collection, experiment or channel of this name
+    │   └── TransientArchiveError 1   it did not answer properly, however often it was asked
     ├── ClusterError              1   a scheduler or its workers cannot be used
     ├── CatalogueError            2   what is to be served is not described as allowed
     ├── RequestError              2   a request to served volumes cannot be answered
@@ -74,6 +79,16 @@ class ProjectError(PipelineError):
     exit_code = 2
 
 
+class ModelError(PipelineError):
+    """A classifier's file cannot be used.
+
+    Its `code` is one of ``not_npz`` (unreadable), ``too_large``, ``bad_model`` (contents that are no classifier),
+    ``bad_pickle`` (a pickle that is not the one of a forest).
+    """
+
+    exit_code = 2
+
+
 class PlanError(PipelineError):
     """Data, project and request do not fit each other, or not into memory."""
 
@@ -117,6 +132,30 @@ class ParameterError(AnalysisError):
 
     def __reduce__(self) -> tuple[type[ParameterError], tuple[dict[str, str]]]:
         return type(self), (self.reasons,)
+
+
+class ArchiveError(PipelineError):
+    """A volume archive refuses what it was asked for, or answers what it should not; never holds the token."""
+
+    exit_code = 2
+
+
+class TokenError(ArchiveError):
+    """There is no token for the archive, or it does not allow this.
+
+    Its `code` is one of ``no_token``, ``bad_token`` (not a token, not known to the archive, or expired) and
+    ``forbidden`` (known, but without the right to do this).
+    """
+
+
+class UnknownVolumeError(ArchiveError):
+    """The archive has no collection, experiment or channel of this name."""
+
+
+class TransientArchiveError(ArchiveError):
+    """The archive did not answer properly, however often it was asked; asking later may help."""
+
+    exit_code = 1
 
 
 class ClusterError(PipelineError):
