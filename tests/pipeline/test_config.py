@@ -55,8 +55,15 @@ def test_public_url_is_one(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("LINK_DAYS", "0"), ("EVENT_STREAMS", "-1"), ("SMTP_PORT", "0"), ("SMTP_PORT", "65536"), ("SMTP_TLS", "ssl")]
-    + [("SMTP_SECONDS", "0"), ("MAIL_DAYS", "-1")],
+    [
+        ("LINK_DAYS", "0"),
+        ("EVENT_STREAMS", "-1"),
+        ("SMTP_PORT", "0"),
+        ("SMTP_PORT", "65536"),
+        ("SMTP_TLS", "ssl"),
+        ("SMTP_SECONDS", "0"),
+        ("MAIL_DAYS", "-1"),
+    ],
 )
 def test_settings_of_mail_and_links_are_bounded(monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:
     monkeypatch.setenv(f"VOXELFOREST_{name}", text)
