@@ -57,6 +57,67 @@ class Settings(BaseSettings):
     cancel_seconds: float = _row(
         10.0, "seconds", "How long an interrupted run waits for the blocks that are being computed.", ge=0
     )
+    tls_ca: Path | None = _row(
+        None, "file", "Certificate of the authority that a tls:// scheduler and its workers show, PEM.", shown="none"
+    )
+    tls_certificate: Path | None = _row(
+        None, "file", "Certificate that a client shows to a tls:// scheduler, PEM.", shown="none"
+    )
+    tls_key: Path | None = _row(None, "file", "Private key of that certificate, PEM.", shown="none")
+    scaling_seconds: float = _row(
+        5.0,
+        "seconds",
+        "How often a cluster between two bounds is fitted to its work, and missing workers are made.",
+        gt=0,
+    )
+    ec2_image: str | None = _row(
+        None, "id", "Machine image (ami-…) of EC2 instances, with Docker in it; needed for `ec2`.", shown="none"
+    )
+    ec2_container: str | None = _row(
+        None, "image", "Docker image with this package, pinned by tag or digest; needed for `ec2`.", shown="none"
+    )
+    ec2_region: str | None = _row(None, "name", "Region of EC2 instances.", shown="AWS's own setting")
+    ec2_worker_type: str = _row("c6i.2xlarge", "type", "EC2 type of workers.")
+    ec2_scheduler_type: str = _row("c6i.large", "type", "EC2 type of the scheduler.")
+    ec2_subnet: str | None = _row(None, "id", "Subnet of EC2 instances.", shown="the default network's first subnet")
+    ec2_security_group: str | None = _row(
+        None,
+        "id",
+        "Security group of EC2 instances that exists already.",
+        shown="one is made for each cluster and open to the client alone",
+    )
+    ec2_client: str | None = _row(
+        None, "address", "Addresses that may reach the scheduler, as 203.0.113.7/32.", shown="this machine's, found out"
+    )
+    ec2_address_service: str = _row(
+        "https://checkip.amazonaws.com", "URL", "Who is asked for the address that this machine has on the internet."
+    )
+    ec2_private: bool = _row(
+        False, "0 or 1", "Whether instances have private addresses alone: for clients inside the network, or a VPN."
+    )
+    ec2_spot: bool = _row(False, "0 or 1", "Whether workers are spot instances: cheaper, and taken away at times.")
+    ec2_profile: str | None = _row(
+        None, "name", "Instance profile, the role that lets workers read and write object stores.", shown="none"
+    )
+    ec2_disk: int = _row(40, "GB", "Disk of an EC2 instance; machine and Docker image have to fit.", ge=8)
+    ec2_project: str = _row("voxelforest", "text", "Tag `project` of all that is made on EC2, for the bill.")
+    ec2_owner: str | None = _row(None, "text", "Tag `owner` of all that is made on EC2.", shown="user@host")
+    ec2_prices: str = _row(
+        "", "USD an hour", "Prices of instance types, such as c7i.2xlarge=0.36, that replace those of the table."
+    )
+    ec2_workers: int = _row(20, "instances", "Most workers of a cluster on EC2; more are refused.", ge=1)
+    ec2_hours: float = _row(
+        12.0, "hours", "Longest life of a cluster on EC2; its instances switch themselves off then.", gt=0
+    )
+    ec2_start_seconds: float = _row(
+        600.0, "seconds", "How long an EC2 instance may take until its part of the cluster answers.", gt=0
+    )
+    ec2_idle_seconds: float = _row(
+        1800.0, "seconds", "How long a cluster on EC2 may have nothing to do until it switches itself off.", ge=1
+    )
+    ec2_orphan_seconds: float = _row(
+        300.0, "seconds", "How long a worker on EC2 looks for its scheduler until it switches itself off.", ge=1
+    )
     ilp_elements: int = _row(
         200_000_000, "elements", "Numbers read from one project file in all; files that declare more are refused.", ge=1
     )
@@ -247,6 +308,36 @@ class Settings(BaseSettings):
         ge=0,
     )
     boss_push_requests: int = _row(4, "requests", "Blocks that are pushed to the archive at a time.", ge=1, le=64)
+    job_concurrency: int = _row(1, "jobs", "Jobs that are computed at a time; the others wait.", ge=1, le=64)
+    job_queue: int = _row(1000, "jobs", "Jobs that may wait; more are refused.", ge=1)
+    job_bytes: ByteSize = _row(
+        256 << 30,
+        "bytes",
+        "Most that one job may read from the archive, all channels together, decoded; larger ones are refused.",
+        shown="256GiB",
+        ge=1,
+    )
+    job_attempts: int = _row(
+        5,
+        "attempts",
+        "How often a job is tried when the archive or the cluster fails, and how often its process may die without "
+        "finishing a block, before the job counts as failed.",
+        ge=1,
+        le=100,
+    )
+    job_pause_seconds: float = _row(
+        15.0, "seconds", "Pause before the second attempt; twice as long before each further one.", ge=0, le=3600
+    )
+    job_lease_seconds: float = _row(
+        20.0, "seconds", "How long a runner may be silent before another one takes over its job.", ge=0.5, le=3600
+    )
+    job_days: float = _row(90.0, "days", "How long a job that has ended, and its results, are kept; 0 for ever.", ge=0)
+    job_parameters: dict[str, dict[str, str]] = _row(
+        {},
+        "JSON",
+        "Files that pipelines of jobs need, which no request may name, by pipeline and parameter: "
+        '`{"pixel-classification": {"project": "/data/cells.ilp"}}`.',
+    )
     data_dir: Path = _row(
         lambda: user_data_path("voxelforest"),
         "folder",

@@ -26,7 +26,9 @@
     │   ├── RegionError           2   the region is empty or lies outside
     │   ├── TooLargeError         2   more was asked for than one request may
     │   ├── BusyError             1   too much is being done; `retry_after` says when to ask again
-    │   └── AbandonedError        1   nobody waits for the answer any more
+    │   ├── AbandonedError        1   nobody waits for the answer any more
+    │   └── FormError             2   fields of a form do not say what could be done; `errors` by field
+    ├── SupersededError           1   another runner has this job, or it has ended
     ├── MissingExtraError         2   an optional dependency is not installed
     └── CancelledError            130 somebody interrupted the work
 
@@ -217,6 +219,27 @@ class AbandonedError(RequestError):
     """Nobody waits for the answer any more, so the work was given up."""
 
     exit_code = 1
+
+
+class FormError(RequestError):
+    """Fields of a form do not say what could be done.
+
+    Parameters
+    ----------
+    errors : mapping of str to str
+        What is wrong with each of them, by its name; no secret is repeated.
+    """
+
+    def __init__(self, errors: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{name}: {reason}" for name, reason in errors.items()), "form")
+        self.errors = dict(errors)
+
+    def __reduce__(self) -> tuple[type[FormError], tuple[dict[str, str]]]:
+        return type(self), (self.errors,)
+
+
+class SupersededError(PipelineError):
+    """Another runner has this job by now, or it has ended: what this one finds out does not count."""
 
 
 class MissingExtraError(PipelineError):
