@@ -1,8 +1,8 @@
 """Every limit and setting, in one table: the only reader of the environment.
 
 A setting `task_memory` is set with the variable ``VOXELFOREST_TASK_MEMORY``. Sizes in bytes take a unit (``900MiB``,
-``1.5GB``) or a plain number. The page docs/reference/settings.md is this table, written by
-``python -m pipeline.config > docs/reference/settings.md``.
+``1.5GB``) or a plain number. Rows about clusters stand in `pipeline.cluster_settings`. The page
+docs/reference/settings.md is this table, written by ``python -m pipeline.config > docs/reference/settings.md``.
 """
 
 from __future__ import annotations
@@ -10,28 +10,21 @@ from __future__ import annotations
 import functools
 import sys
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from platformdirs import user_data_path
-from pydantic import ByteSize, Field, SecretStr, ValidationError
-from pydantic.config import JsonDict
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import ByteSize, SecretStr, ValidationError
+from pydantic_settings import SettingsConfigDict
 
+from pipeline.cluster_settings import ClusterSettings
 from pipeline.errors import PlanError
+from pipeline.setting import row as _row
 
 PREFIX = "VOXELFOREST_"
 MIB = 1 << 20
 
 
-def _row(default: Any, unit: str, description: str, *, shown: str | None = None, **limits: Any) -> Any:
-    """One row of the table; `shown` is the default as the docs print it, where the value itself differs by machine."""
-    extra: JsonDict = {"unit": unit, "shown": shown}
-    if callable(default):
-        return Field(default_factory=default, description=description, json_schema_extra=extra, **limits)
-    return Field(default, description=description, json_schema_extra=extra, validate_default=True, **limits)
-
-
-class Settings(BaseSettings):
+class Settings(ClusterSettings):
     """The table; a row's description says what the setting bounds."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
@@ -56,67 +49,6 @@ class Settings(BaseSettings):
     connect_seconds: float = _row(5.0, "seconds", "How long a scheduler may take to answer.", gt=0)
     cancel_seconds: float = _row(
         10.0, "seconds", "How long an interrupted run waits for the blocks that are being computed.", ge=0
-    )
-    tls_ca: Path | None = _row(
-        None, "file", "Certificate of the authority that a tls:// scheduler and its workers show, PEM.", shown="none"
-    )
-    tls_certificate: Path | None = _row(
-        None, "file", "Certificate that a client shows to a tls:// scheduler, PEM.", shown="none"
-    )
-    tls_key: Path | None = _row(None, "file", "Private key of that certificate, PEM.", shown="none")
-    scaling_seconds: float = _row(
-        5.0,
-        "seconds",
-        "How often a cluster between two bounds is fitted to its work, and missing workers are made.",
-        gt=0,
-    )
-    ec2_image: str | None = _row(
-        None, "id", "Machine image (ami-…) of EC2 instances, with Docker in it; needed for `ec2`.", shown="none"
-    )
-    ec2_container: str | None = _row(
-        None, "image", "Docker image with this package, pinned by tag or digest; needed for `ec2`.", shown="none"
-    )
-    ec2_region: str | None = _row(None, "name", "Region of EC2 instances.", shown="AWS's own setting")
-    ec2_worker_type: str = _row("c6i.2xlarge", "type", "EC2 type of workers.")
-    ec2_scheduler_type: str = _row("c6i.large", "type", "EC2 type of the scheduler.")
-    ec2_subnet: str | None = _row(None, "id", "Subnet of EC2 instances.", shown="the default network's first subnet")
-    ec2_security_group: str | None = _row(
-        None,
-        "id",
-        "Security group of EC2 instances that exists already.",
-        shown="one is made for each cluster and open to the client alone",
-    )
-    ec2_client: str | None = _row(
-        None, "address", "Addresses that may reach the scheduler, as 203.0.113.7/32.", shown="this machine's, found out"
-    )
-    ec2_address_service: str = _row(
-        "https://checkip.amazonaws.com", "URL", "Who is asked for the address that this machine has on the internet."
-    )
-    ec2_private: bool = _row(
-        False, "0 or 1", "Whether instances have private addresses alone: for clients inside the network, or a VPN."
-    )
-    ec2_spot: bool = _row(False, "0 or 1", "Whether workers are spot instances: cheaper, and taken away at times.")
-    ec2_profile: str | None = _row(
-        None, "name", "Instance profile, the role that lets workers read and write object stores.", shown="none"
-    )
-    ec2_disk: int = _row(40, "GB", "Disk of an EC2 instance; machine and Docker image have to fit.", ge=8)
-    ec2_project: str = _row("voxelforest", "text", "Tag `project` of all that is made on EC2, for the bill.")
-    ec2_owner: str | None = _row(None, "text", "Tag `owner` of all that is made on EC2.", shown="user@host")
-    ec2_prices: str = _row(
-        "", "USD an hour", "Prices of instance types, such as c7i.2xlarge=0.36, that replace those of the table."
-    )
-    ec2_workers: int = _row(20, "instances", "Most workers of a cluster on EC2; more are refused.", ge=1)
-    ec2_hours: float = _row(
-        12.0, "hours", "Longest life of a cluster on EC2; its instances switch themselves off then.", gt=0
-    )
-    ec2_start_seconds: float = _row(
-        600.0, "seconds", "How long an EC2 instance may take until its part of the cluster answers.", gt=0
-    )
-    ec2_idle_seconds: float = _row(
-        1800.0, "seconds", "How long a cluster on EC2 may have nothing to do until it switches itself off.", ge=1
-    )
-    ec2_orphan_seconds: float = _row(
-        300.0, "seconds", "How long a worker on EC2 looks for its scheduler until it switches itself off.", ge=1
     )
     ilp_elements: int = _row(
         200_000_000, "elements", "Numbers read from one project file in all; files that declare more are refused.", ge=1
@@ -377,7 +309,8 @@ def settings_page() -> str:
         "| variable | unit | default | meaning |",
         "| --- | --- | --- | --- |",
     ]
-    for name, field in Settings.model_fields.items():
+    fields = sorted(Settings.model_fields.items(), key=lambda row: row[0] in ClusterSettings.model_fields)
+    for name, field in fields:
         extra = field.json_schema_extra
         assert isinstance(extra, dict)
         default = extra["shown"] or field.default
