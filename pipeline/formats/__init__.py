@@ -18,6 +18,7 @@ VENDOR_SUFFIXES = (
 REMOTE_SCHEMES = ("s3", "gs", "gcs", "az", "abfs", "http", "https", "memory")
 FORMATS_EXTRA = "'voxelforest[formats]'"  # tensorstore, which is large and needed for these alone
 ZARR_DOCUMENTS = ("zarr.json", ".zarray", ".zgroup")
+BOSS_EXTRA = "'voxelforest[boss]'"
 PRECOMPUTED_DOCUMENT = "info"
 
 
@@ -58,6 +59,7 @@ FORMATS = (
     Format("precomputed", (), "pipeline.formats.precomputed", FORMATS_EXTRA, folder=True, options=("level",)),
     Format("slices", (), "pipeline.formats.slices", "tifffile", folder=True),
     Format("image", (".png", ".jpg", ".jpeg"), "pipeline.formats.image", "pillow"),
+    Format("boss", (), "pipeline.formats.boss", BOSS_EXTRA),
 )
 
 
@@ -100,8 +102,12 @@ def _open_remote(url: str, scheme: str, dataset: str | None, level: int) -> Sour
         if dataset:
             raise VolumeError(f"{url}: precomputed volumes have no dataset, {dataset!r} was given")
         return _open(_named("precomputed"), url, level=level)
+    if scheme == "boss":
+        if dataset or level:
+            raise VolumeError(f"{url}: volumes of the archive have no dataset and no level; ?channel=NAME chooses")
+        return _open(_named("boss"), url)
     if scheme not in REMOTE_SCHEMES:
-        known = ", ".join(sorted((*REMOTE_SCHEMES, "precomputed")))
+        known = ", ".join(sorted((*REMOTE_SCHEMES, "precomputed", "boss")))
         raise VolumeError(f"{url}: {scheme}:// is not read; known schemes are {known}, and plain paths")
     container, mark, inner = url.partition(".n5")
     if mark and (not inner or inner.startswith("/")):

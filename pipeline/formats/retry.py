@@ -36,9 +36,9 @@ def is_denied(error: Exception) -> bool:
     return isinstance(error, PermissionError) or getattr(error, "status", None) in (401, 403)
 
 
-def retry(request: Callable[[], T]) -> T:
-    """Call `request` until it succeeds, at most ``store_retries`` times more after passing failures."""
-    for pause in _pauses():
+def retry(request: Callable[[], T], retries: int | None = None) -> T:
+    """Call `request` until it succeeds, at most `retries` times more (``store_retries``) after passing failures."""
+    for pause in _pauses(settings().store_retries if retries is None else retries):
         try:
             return request()
         except Exception as error:
@@ -50,7 +50,7 @@ def retry(request: Callable[[], T]) -> T:
 
 async def retry_async(request: Callable[[], Awaitable[T]]) -> T:
     """The same for a coroutine."""
-    for pause in _pauses():
+    for pause in _pauses(settings().store_retries):
         try:
             return await request()
         except Exception as error:
@@ -60,6 +60,6 @@ async def retry_async(request: Callable[[], Awaitable[T]]) -> T:
     return await request()
 
 
-def _pauses() -> list[float]:
+def _pauses(retries: int) -> list[float]:
     """Seconds before each further try."""
-    return [min(FIRST_PAUSE * 2**n, LONGEST_PAUSE) for n in range(settings().store_retries)]
+    return [min(FIRST_PAUSE * 2**n, LONGEST_PAUSE) for n in range(retries)]

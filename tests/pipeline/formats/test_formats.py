@@ -55,10 +55,9 @@ def test_plain_folder_is_refused(tmp_path: Path) -> None:
         open_source(tmp_path)
 
 
-@pytest.mark.parametrize("url", ["boss://collection/experiment", "ftp://x/v.zarr"])
-def test_unknown_scheme_lists_those_that_are_read(url: str) -> None:
-    with pytest.raises(VolumeError, match=r"is not read; known schemes are .*s3"):
-        open_source(url)
+def test_unknown_scheme_lists_those_that_are_read() -> None:
+    with pytest.raises(VolumeError, match=r"is not read; known schemes are .*boss.*s3"):
+        open_source("ftp://x/v.zarr")
 
 
 @pytest.mark.parametrize(("options", "text"), [({"dataset": "a"}, "no dataset, 'a'"), ({"level": 2}, "no level, 2")])
