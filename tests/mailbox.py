@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import trustme
 from aiosmtpd.controller import Controller
@@ -65,8 +65,7 @@ class Mailbox:
     @property
     def messages(self) -> list[EmailMessage]:
         """What was taken, parsed."""
-        make = [email.message_from_bytes(content, policy=email.policy.default) for _, _, content in self.taken]
-        return cast(list[EmailMessage], make)
+        return [email.message_from_bytes(content, policy=email.policy.default) for _, _, content in self.taken]
 
     def wait(self, count: int, seconds: float = 60.0) -> list[EmailMessage]:
         """The messages, once there are so many."""
