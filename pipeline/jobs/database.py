@@ -1,0 +1,145 @@
+"""The jobs' SQLite file: connections, transactions, and rows as jobs and events.
+
+Every transaction is on the disk before anybody sees it (write-ahead log, synchronous), so whoever is killed and
+whenever the power goes, a state that was shown stays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import settings
+from pipeline.durability import make_folder
+from pipeline.errors import UnknownError, WriteError
+from pipeline.jobs.fields import shorten
+from pipeline.jobs.job import Event, Job, StageProgress
+from pipeline.jobs.request import JobRequest
+from pipeline.jobs.schema import make_tables
+from pipeline.jobs.secrets import TokenVault
+
+FILE_NAME = "jobs.sqlite3"
+FOLDER = "jobs"
+SECRETS = "job-secrets"
+WAIT_SECONDS = 30.0  # for another process that writes
+COLUMNS = (
+    "id, key, digest, channel, request, state, created, updated, started, ended, runs, event, cancel_asked, reason, "
+    "results"
+)
+
+
+class Database:
+    """The file; nothing is opened or made before it is used.
+
+    Parameters
+    ----------
+    path : Path, optional
+        Of the file; results and tokens lie in folders beside it. By default in the data folder.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path or settings().data_dir / FILE_NAME
+        self.folder = self.path.parent / FOLDER
+        self.vault = TokenVault(self.path.parent / SECRETS)
+
+    @property
+    def exists(self) -> bool:
+        """Whether there ever was a job."""
+        return self.path.exists()
+
+    @contextlib.contextmanager
+    def connect(self) -> Iterator[sqlite3.Connection]:
+        """A connection in autocommit; the file and its tables are made where they are missing.
+
+        Raises
+        ------
+        WriteError
+            If the file cannot be used, or the disk is full.
+        """
+        try:
+            make_folder(self.path.parent)
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))  # it holds people's addresses
+            with contextlib.closing(sqlite3.connect(self.path, WAIT_SECONDS, isolation_level=None)) as connection:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = FULL")
+                connection.execute("PRAGMA foreign_keys = ON")
+                make_tables(connection)
+                yield connection
+        except (OSError, sqlite3.OperationalError) as error:
+            raise WriteError(f"{self.path}: jobs cannot be kept: {error}") from error
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that writes: committed at the end, taken back on an exception."""
+        with self.connect() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):  # after a full disk SQLite has taken it back itself
+                    connection.execute("ROLLBACK")
+                raise
+
+    def read_job(self, connection: sqlite3.Connection, job: str) -> Job:
+        """A job as it is now.
+
+        Raises
+        ------
+        UnknownError
+            If there is none of this id.
+        """
+        row = connection.execute(f"SELECT {COLUMNS} FROM jobs WHERE id = ?", (job,)).fetchone()
+        if row is None:
+            raise unknown_job(job)
+        return self.job_of(connection, row)
+
+    def job_of(self, connection: sqlite3.Connection, row: tuple[Any, ...]) -> Job:
+        """A job from its row."""
+        values = dict(zip(COLUMNS.split(", "), row, strict=True))
+        people = connection.execute("SELECT address FROM people WHERE job = ? ORDER BY since, address", (row[0],))
+        return Job(
+            **{
+                **values,
+                "request": JobRequest.from_json(values["request"]),
+                "results": json.loads(values["results"]),
+                "cancel_asked": bool(values["cancel_asked"]),
+                "people": tuple(address for (address,) in people),
+                "stages": _stages(connection, row[0]),
+                "folder": self.folder / row[0],
+            }
+        )
+
+
+def unknown_job(job: str) -> UnknownError:
+    """The error where there is no job of an id."""
+    return UnknownError(f"there is no job {shorten(job)}; it may have been removed after its time", code="job")
+
+
+def tell(connection: sqlite3.Connection, job: str, time: float, kind: str, document: dict[str, Any]) -> None:
+    """Add an event; one of a stage takes the place of the one before it."""
+    stage = document["name"] if kind == "stage" else None
+    if stage is not None:
+        connection.execute("DELETE FROM events WHERE job = ? AND stage = ?", (job, stage))
+    row = job, time, kind, stage, json.dumps(document)
+    connection.execute("INSERT INTO events (job, time, kind, stage, document) VALUES (?, ?, ?, ?, ?)", row)
+
+
+def read_events(connection: sqlite3.Connection, job: str, after: int, limit: int) -> tuple[Event, ...]:
+    """Events of a job with a higher number than `after`, oldest first."""
+    rows = connection.execute(
+        "SELECT number, job, time, kind, document FROM events WHERE job = ? AND number > ? ORDER BY number LIMIT ?",
+        (job, after, limit),
+    )
+    return tuple(Event(number, job, at, kind, json.loads(text)) for number, job, at, kind, text in rows)
+
+
+def _stages(connection: sqlite3.Connection, job: str) -> tuple[StageProgress, ...]:
+    rows = connection.execute("SELECT document FROM events WHERE job = ? AND kind = 'stage'", (job,))
+    documents = sorted((json.loads(document) for (document,) in rows), key=lambda document: document["since"])
+    return tuple(StageProgress(**{k: v for k, v in document.items() if k != "since"}) for document in documents)
