@@ -1,34 +1,38 @@
-"""Where block tasks run: threads of this process, processes of this machine, or a scheduler somebody else started.
+"""Where block tasks run: threads of this process, processes of this machine, a running scheduler, or EC2.
 
-Whatever the place, a caller gets a Dask client and nothing listens beyond the loopback interface.
+Whatever the place, a caller gets a Dask client. What is started on this machine listens on the loopback interface
+alone; what is started elsewhere speaks TLS.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
-import signal
-import warnings
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from multiprocessing import resource_tracker
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from dask.system import CPU_COUNT
-from distributed import Client, LocalCluster, Scheduler, Security, SpecCluster, Worker, rpc
-from distributed.versions import VersionMismatchWarning
+from distributed import Client
 
-from pipeline.config import settings
-from pipeline.errors import ClusterError, PlanError
+from pipeline.clusters.local import local_client, process_cluster, thread_cluster
+from pipeline.clusters.logs import check_logfile, fetch_logs, write_logs
+from pipeline.clusters.remote import remote_client, wait_for_workers
+from pipeline.clusters.terms import Terms
+from pipeline.clusters.versions import check_versions
+from pipeline.clusters.workers import JOBS, Workers, as_workers
+from pipeline.errors import PlanError
 from pipeline.suggestion import did_you_mean
 
+if TYPE_CHECKING:
+    from distributed import SpecCluster
+
 LOCAL_NAMES = ("threads", "local")
+EC2 = "ec2"
+NAMES = (*LOCAL_NAMES, EC2)
 REMOTE_SCHEMES = ("tcp://", "tls://")
-# The HTTP pages of scheduler and worker cannot be switched off; unless told otherwise they listen on every interface.
-LOOPBACK = "127.0.0.1:0"
-# What must be the same everywhere: these decide results to the bit, or how tasks are written down for the wire.
-MUST_MATCH = ("voxelforest", "numpy", "numba", "dask", "distributed")
+# Threads that a cluster which grows with its work may come to have; work is submitted ahead for these.
+_to_come: WeakKeyDictionary[Client, int] = WeakKeyDictionary()
 
 
 def check_scheduler(scheduler: str) -> str:
@@ -39,56 +43,121 @@ def check_scheduler(scheduler: str) -> str:
     PlanError
         With the code ``scheduler``, listing what there is.
     """
-    if scheduler in LOCAL_NAMES or scheduler.startswith(REMOTE_SCHEMES):
+    if scheduler in NAMES or scheduler.startswith(REMOTE_SCHEMES):
         return scheduler
     raise PlanError(
-        f"There is no scheduler {scheduler!r}: choose threads, local, or the address of one as tcp://host:port"
-        f"{did_you_mean(scheduler, LOCAL_NAMES)}",
+        f"There is no scheduler {scheduler!r}: choose threads, local, ec2, or the address of one as tcp://host:port"
+        f"{did_you_mean(scheduler, NAMES)}",
         code="scheduler",
     )
 
 
+def check_place(scheduler: str, places: Iterable[str]) -> None:
+    """See that the workers can reach what is read and written.
+
+    Parameters
+    ----------
+    scheduler : str
+    places : iterable of str
+        Paths and URLs.
+
+    Raises
+    ------
+    PlanError
+        With the code ``place``, if machines of EC2 were to read or write files of this one.
+    """
+    for place in places if scheduler == EC2 else ():
+        if "://" not in place or place.startswith("file://"):
+            raise PlanError(
+                f"Workers on EC2 cannot reach {place}: it lies on this machine. Copy inputs to a bucket, and let the "
+                "output be s3://bucket/name.zarr.",
+                code="place",
+            )
+
+
 @contextlib.contextmanager
-def connect(scheduler: str = "threads", workers: int | None = None) -> Iterator[Client]:
-    """A Dask client, and for the local kinds the cluster behind it, both closed at the end.
+def connect(
+    scheduler: str = "threads", workers: int | Workers | None = None, terms: Terms | None = None
+) -> Iterator[Client]:
+    """A Dask client, and the cluster behind it where one is made for it, both closed at the end.
 
     Parameters
     ----------
     scheduler : str
         ``threads``: one worker inside this process. ``local``: single-threaded processes on this machine, restarted
-        when they die. ``tcp://host:port`` or ``tls://host:port``: a running scheduler; certificates come from Dask's
-        own configuration.
-    workers : int, optional
-        Threads or processes; the cores this process may use by default. For a running scheduler, how many workers to
-        wait for; one by default.
+        when they die. ``tcp://host:port`` or ``tls://host:port``: a running scheduler; certificates come from the
+        settings, or Dask's own configuration. ``ec2``: machines that are rented for as long as this lasts.
+    workers : int or Workers, optional
+        Threads, processes or machines; the cores this process may use by default, on EC2 none to twenty. Between two
+        bounds the number follows the work. For a running scheduler, how many to wait for; one by default.
+    terms : Terms, optional
+        What may be spent, and who is told.
 
     Raises
     ------
     PlanError
-        If there is no such kind of scheduler.
+        If there is no such kind of scheduler, or the number of workers is not possible.
     ClusterError
         If the scheduler does not answer, has too few workers, or runs other versions of what decides results.
+    MissingExtraError
+        If EC2 was asked for, and the package that speaks to it is not installed.
     """
     check_scheduler(scheduler)
-    if workers is not None and workers < 1:
-        raise PlanError(f"{workers} workers were asked for; at least 1 is needed.", code="workers")
+    terms = terms or Terms()
+    if terms.max_cost is not None and scheduler != EC2:
+        raise PlanError(f"--max-cost bounds what ec2 costs; {scheduler} is not paid from here", code="max_cost")
+    if terms.logfile is not None:
+        check_logfile(terms.logfile)
     with _quiet_logs(), contextlib.ExitStack() as stack:
-        if scheduler == "threads":
-            client = stack.enter_context(_local_client(stack.enter_context(_thread_cluster(workers or CPU_COUNT))))
-        elif scheduler == "local":
-            with _interrupts_wait():
-                cluster = stack.enter_context(_process_cluster(workers or CPU_COUNT))
-            client = stack.enter_context(_local_client(cluster))
-        else:
-            client = stack.enter_context(_remote_client(scheduler))
-            _wait_for_workers(client, scheduler, workers or 1)
-            _check_versions(client, scheduler)
-        yield client
+        yield stack.enter_context(_connect(scheduler, workers, terms))
 
 
 def count_threads(client: Client) -> int:
     """Threads of all workers that are connected now."""
     return sum(client.nthreads().values())
+
+
+def expected_threads(client: Client) -> int:
+    """Threads to submit work for: those that are connected, or those that a growing cluster may come to have."""
+    return max(count_threads(client), _to_come.get(client, 1))
+
+
+@contextlib.contextmanager
+def _connect(scheduler: str, workers: int | Workers | None, terms: Terms) -> Iterator[Client]:
+    if scheduler == EC2:
+        from pipeline.ec2.session import rented_client
+
+        wanted = as_workers(workers, 1) if workers is not None else JOBS
+        with rented_client(wanted, terms) as (client, threads):
+            _to_come[client] = wanted.maximum * threads
+            yield client
+        return
+    with contextlib.ExitStack() as stack:
+        if scheduler in LOCAL_NAMES:
+            client = stack.enter_context(_own_client(scheduler, as_workers(workers, CPU_COUNT), terms))
+        else:
+            wanted = as_workers(workers, 1)
+            client = stack.enter_context(remote_client(scheduler))
+            wait_for_workers(client, scheduler, wanted.minimum)
+            check_versions(client, scheduler)
+            _to_come[client] = wanted.maximum
+        try:
+            yield client
+        finally:
+            if terms.logfile is not None:
+                write_logs(terms.logfile, fetch_logs(client))
+
+
+@contextlib.contextmanager
+def _own_client(scheduler: str, workers: Workers, terms: Terms) -> Iterator[Client]:
+    if scheduler == "threads" and not workers.fixed:
+        raise PlanError(f"{workers} threads: threads take one number, local takes bounds", code="workers")
+    cluster: SpecCluster
+    in_process = scheduler == "threads"
+    cluster = thread_cluster(workers.maximum) if in_process else process_cluster(workers, terms.task_bytes)
+    with cluster, local_client(cluster) as client:
+        _to_come[client] = workers.maximum
+        yield client
 
 
 @contextlib.contextmanager
@@ -101,110 +170,3 @@ def _quiet_logs() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-def _thread_cluster(threads: int) -> SpecCluster:
-    common = {"dashboard": False, "dashboard_address": LOOPBACK}
-    # No memory limit: Dask would spill or pause by what the whole process holds, while the plan bounds each task.
-    worker = {"protocol": "inproc", "nthreads": threads, "memory_limit": 0, **common}
-    return SpecCluster(
-        scheduler={"cls": Scheduler, "options": {"protocol": "inproc", "host": None, **common}},
-        workers={0: {"cls": Worker, "options": worker}},
-        silence_logs=logging.CRITICAL,
-    )
-
-
-def _process_cluster(processes: int) -> LocalCluster:
-    return LocalCluster(
-        n_workers=processes,
-        threads_per_worker=1,
-        processes=True,
-        host="127.0.0.1",
-        dashboard_address=LOOPBACK,
-        scheduler_kwargs={"dashboard": False},
-        memory_limit=0,
-        silence_logs=logging.CRITICAL,
-    )
-
-
-def _local_client(cluster: SpecCluster) -> Client:
-    # Not the default client: a lazy array computed meanwhile stays where its owner wants it.
-    return Client(cluster, set_as_default=False)
-
-
-@contextlib.contextmanager
-def _interrupts_wait() -> Iterator[None]:
-    """Keep Ctrl-C for later, here until the block ends, and for good in the threads and processes that begin in it.
-
-    A terminal sends Ctrl-C to every process of the group; only the one with the client is to act on it.
-    """
-    resource_tracker.ensure_running()  # its start would end the wait in the thread that starts it, in older Pythons
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _remote_client(address: str) -> Client:
-    # Asked beforehand, since a Client that fails to connect leaves its thread behind, and Dask's clean-up of that at
-    # some later garbage collection can block any other loop. In a thread, because a notebook's own loop runs in ours.
-    with ThreadPoolExecutor(1) as thread:
-        try:
-            thread.submit(asyncio.run, _ask_identity(address)).result()
-        except (OSError, ValueError, TypeError, RuntimeError) as error:  # TypeError: tls:// without certificates
-            first_line = str(error).strip().split("\n")[0] or f"no answer in {settings().connect_seconds:g} s"
-            raise ClusterError(f"No Dask scheduler can be used at {address}: {first_line}") from error
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", VersionMismatchWarning)  # versions are compared below, in our own words
-        return Client(address, timeout=settings().connect_seconds, set_as_default=False)
-
-
-async def _ask_identity(address: str) -> None:
-    arguments = Security().get_connection_args("client")
-    async with asyncio.timeout(settings().connect_seconds), rpc(address, connection_args=arguments) as scheduler:
-        await scheduler.identity()
-
-
-def _wait_for_workers(client: Client, address: str, wanted: int) -> None:
-    try:
-        client.wait_for_workers(wanted, timeout=settings().connect_seconds)
-    except TimeoutError:
-        found = len(client.nthreads())
-        raise ClusterError(
-            f"The scheduler at {address} has {found} of {wanted} workers after {settings().connect_seconds:g} s. "
-            f"Start one with: dask worker {address}"
-        ) from None
-
-
-def _check_versions(client: Client, address: str) -> None:
-    found = version_differences(client.get_versions(packages=list(MUST_MATCH)))
-    if found:
-        raise ClusterError(
-            f"The workers of {address} run other versions, so their results could differ: {'; '.join(found)}. "
-            "Install the same set on both sides (constraints.txt).",
-            code="versions",
-        )
-
-
-def version_differences(versions: Mapping[str, Any]) -> list[str]:
-    """What workers have in another version than this process, a phrase for each package.
-
-    Parameters
-    ----------
-    versions : mapping
-        As `distributed.Client.get_versions` returns it, asked for the packages of `MUST_MATCH`.
-    """
-    here = _exact(versions["client"])
-    found: dict[str, set[str]] = {}
-    for worker in versions["workers"].values():
-        for name, version in _exact(worker).items():
-            if version != here[name]:
-                found.setdefault(name, set()).add(version)
-    return [f"{name} {', '.join(sorted(there))} there, {here[name]} here" for name, there in found.items()]
-
-
-def _exact(side: Mapping[str, Any]) -> dict[str, str]:
-    packages = side["packages"]
-    exact = {name: packages.get(name) or "missing" for name in MUST_MATCH}
-    return {"Python": ".".join(packages["python"].split(".")[:2]), **exact}

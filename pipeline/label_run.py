@@ -14,7 +14,7 @@ from distributed import Client
 
 from pipeline import label_steps
 from pipeline.blocks import Box
-from pipeline.cluster import count_threads
+from pipeline.cluster import expected_threads
 from pipeline.config import settings
 from pipeline.label_steps import Place, Source, Work
 from pipeline.progress import Progress
@@ -86,7 +86,7 @@ class StepRunner:
                 self.client,
                 task,
                 compress(items(), todo),
-                window=settings().window_per_thread * max(count_threads(self.client), 1),
+                window=settings().window_per_thread * expected_threads(self.client),
                 key_prefix=f"{name}-{self.key}",
                 shared=shared,
                 on_done=lambda item, _: stage.advance(voxels(item)),

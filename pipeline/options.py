@@ -16,6 +16,25 @@ Dataset = Annotated[str | None, typer.Option(help="Array inside the file, where 
 Axes = Annotated[str | None, typer.Option(help="Axes of the file in its order, such as zyx or yxc.")]
 Level = Annotated[int, typer.Option(min=0, help="Level of a multiscale volume, 0 the finest.")]
 
+Scheduler = Annotated[
+    str, typer.Option(help="threads, local (processes), tcp://host:port, tls://host:port, or ec2 (rented machines).")
+]
+Workers = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|MIN..MAX",
+        help="Threads, processes or machines; between two bounds their number follows the work. The cores by default, "
+        "0..20 on EC2.",
+    ),
+]
+MaxCost = Annotated[
+    float | None,
+    typer.Option(min=0.01, metavar="USD", help="With ec2: what machines may cost; they switch themselves off before."),
+]
+Logfile = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Put the logs of the scheduler and of all workers here at the end.")
+]
+
 
 def open_named(
     path: str,

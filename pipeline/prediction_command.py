@@ -10,7 +10,7 @@ import typer
 
 from pipeline import console
 from pipeline.formats import FORMATS
-from pipeline.options import AsJson, Axes, Dataset, Level, open_named
+from pipeline.options import AsJson, Axes, Dataset, Level, Logfile, MaxCost, Scheduler, Workers, open_named
 
 if TYPE_CHECKING:
     from pipeline.batch import Item, Outcome
@@ -41,8 +41,6 @@ Outputs = Annotated[
 Dtype = Annotated[str, typer.Option(help="float32, uint8 or uint16; integers hold 0..1 as 0..max.")]
 Compress = Annotated[bool, typer.Option("--compress", help="Compress an HDF5 output; Zarr always is.")]
 Version = Annotated[str, typer.Option(help="OME-Zarr version, 0.5 or 0.4.")]
-Scheduler = Annotated[str, typer.Option(help="threads, local (processes) or tcp://host:port.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Threads or processes; the cores by default.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")]
 
@@ -63,18 +61,23 @@ def predict(
     ome_version: Version = "0.5",
     scheduler: Scheduler = "threads",
     workers: Workers = None,
+    max_cost: MaxCost = None,
+    logfile: Logfile = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Predict a volume into a file, or several into a folder."""
     from pipeline import batch, display, summary
+    from pipeline.clusters.terms import Terms
+    from pipeline.clusters.workers import parse_workers
     from pipeline.project import open_project
     from pipeline.region import parse_region
 
     if resume and overwrite:
         raise typer.BadParameter("--resume and --overwrite exclude each other")
     trained = open_project(project)
+    how_many, terms = parse_workers(workers), Terms(max_cost=max_cost, logfile=logfile)
     outputs = tuple(output or ["probabilities"])
     with display.report(as_json) as progress:
 
@@ -98,7 +101,8 @@ def predict(
                 ome_version=ome_version,  # type: ignore[arg-type]
                 mode="resume" if resume else "overwrite" if overwrite else "new",
                 scheduler=scheduler,
-                workers=workers,
+                workers=how_many,
+                terms=terms,
             )
             return run(request, progress)
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from itertools import compress
 
 from pipeline import plan as planning
 from pipeline.blocks import Box
-from pipeline.cluster import LOCAL_NAMES, check_scheduler, count_threads
+from pipeline.cluster import LOCAL_NAMES, check_place, check_scheduler, expected_threads
+from pipeline.clusters.terms import Terms
+from pipeline.clusters.work import estimate_seconds
+from pipeline.clusters.workers import Workers
 from pipeline.collision import refuse_collision
 from pipeline.errors import CancelledError
 from pipeline.intention import describe_work, warn_of_little_space
@@ -59,9 +62,11 @@ class Request:
     mode : {"new", "overwrite", "resume"}
         What may exist already.
     scheduler : str
-        ``threads``, ``local`` or the address of a Dask scheduler.
-    workers : int, optional
-        Threads or processes; the cores by default.
+        ``threads``, ``local``, ``ec2`` or the address of a Dask scheduler.
+    workers : int or Workers, optional
+        Threads, processes or machines; see `pipeline.cluster.connect`.
+    terms : Terms
+        What a cluster may cost, and where its logs go.
     """
 
     project: Project
@@ -76,7 +81,8 @@ class Request:
     ome_version: OmeVersion = "0.5"
     mode: Mode = "new"
     scheduler: str = "threads"
-    workers: int | None = None
+    workers: int | Workers | None = None
+    terms: Terms = field(default_factory=Terms)
 
 
 def make_plan(request: Request) -> Plan:
@@ -117,7 +123,9 @@ def run(request: Request, progress: Progress) -> Summary:
     plan = make_plan(request)
     check_scheduler(request.scheduler)
     output = locate(request.path)
-    refuse_collision(output, (request.volume.url, request.project.path, *([request.mask.url] if request.mask else [])))
+    inputs = (request.volume.url, *([request.mask.url] if request.mask else []))
+    check_place(request.scheduler, (*inputs, str(output.target)))
+    refuse_collision(output, (request.project.path, *inputs))
     store = _create(request, plan)
     blocks, peak = 0, total_peak_bytes()
     if not store.finished:
@@ -155,13 +163,15 @@ def _create(request: Request, plan: Plan) -> Store:
 
 def _compute(request: Request, plan: Plan, store: Store, progress: Progress) -> tuple[int, int]:
     """Run what is missing; returns how many blocks that were, and the peak of memory in bytes."""
-    with connected(request.scheduler, request.workers, store) as client:
+    work = {"core_seconds": estimate_seconds(plan), "task_bytes": plan.task_bytes}
+    terms = replace(request.terms, tell=progress.note, **work)
+    with connected(request.scheduler, request.workers, store, terms) as client:
         if request.scheduler in LOCAL_NAMES:  # other machines compile their own, when the first block needs it
             compile_kernels(progress)
         done = [store.resumed and is_written(store, block, plan.region) for block in plan.blocks()]
         todo = [not is_done for is_done in done]
         voxels = sum(block.size for block in compress(plan.blocks(), todo))
-        progress.note(describe_work(plan, store, sum(done), count_threads(client)))
+        progress.note(describe_work(plan, store, sum(done), expected_threads(client)))
         if warning := warn_of_little_space(store):
             progress.note(warning)
         with progress.stage("predict", blocks=sum(todo), voxels=voxels) as stage:

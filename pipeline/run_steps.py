@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from distributed import Client
 
 from numba_ops.warmup import PREDICTION, warm_up
-from pipeline.cluster import connect, count_threads
+from pipeline.cluster import connect, expected_threads
+from pipeline.clusters.terms import Terms
+from pipeline.clusters.workers import Workers
 from pipeline.config import settings
 from pipeline.errors import PipelineError
 from pipeline.output import Mode
@@ -21,17 +23,27 @@ from pipeline.window import run_windowed
 Item = TypeVar("Item")
 
 
+class Begun(Protocol):
+    """An output that was begun or gone on with."""
+
+    @property
+    def resumed(self) -> bool: ...
+    def abandon(self) -> None: ...
+
+
 def run_key(store: Store) -> str:
     """Names the tasks of a run: another run of the same digest writes elsewhere."""
     return f"{store.record['digest'][:16]}-{store.token[:16]}"
 
 
 @contextlib.contextmanager
-def connected(scheduler: str, workers: int | None, store: Store) -> Iterator[Client]:
+def connected(
+    scheduler: str, workers: int | Workers | None, store: Store, terms: Terms | None = None
+) -> Iterator[Client]:
     """A client; where there is none to be had, an output that was just begun is taken back."""
     with contextlib.ExitStack() as stack:
         try:
-            client = stack.enter_context(connect(scheduler, workers))
+            client = stack.enter_context(connect(scheduler, workers, terms))
         except PipelineError:
             if not store.resumed:
                 store.abandon()
@@ -70,7 +82,9 @@ def compile_kernels(progress: Progress, sets: Sequence[str] = (PREDICTION,)) -> 
         raise errors[0]
 
 
-def build_levels(client: Client, store: Store, progress: Progress) -> None:
+def build_levels(
+    client: Client, store: Store, progress: Progress, cancelled: Callable[[], bool] | None = None
+) -> None:
     """Make what the blocks left of the coarser levels, each from the one before it."""
     work = [(spec.name, level) for spec in store.images for level in store.level_blocks(spec.name)]
     blocks = sum(len(level) for _, level in work)
@@ -85,6 +99,7 @@ def build_levels(client: Client, store: Store, progress: Progress) -> None:
                 f"pyramid-{name}-{level[0].level}-{run_key(store)}",
                 (store, name),
                 lambda _: stage.advance(),
+                cancelled,
             )
 
 
@@ -95,16 +110,18 @@ def run_tasks(
     key_prefix: str,
     shared: Sequence[Any],
     on_done: Callable[[Item], None],
+    cancelled: Callable[[], bool] | None = None,
 ) -> None:
     """Run a task for each item, as many at once as the settings say for the threads that there are."""
     run_windowed(
         client,
         task,
         items,
-        window=settings().window_per_thread * max(count_threads(client), 1),
+        window=settings().window_per_thread * expected_threads(client),
         key_prefix=key_prefix,
         shared=shared,
         on_done=lambda item, _: on_done(item),
+        cancelled=cancelled,
     )
 
 

@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.options import AsJson, Axes, Dataset, Level
+from pipeline.options import AsJson, Axes, Dataset, Level, Logfile, Scheduler, Workers
 from pipeline.prediction_command import (
     Compress,
     Dtype,
     Overwrite,
     Resume,
     Roi,
-    Scheduler,
     StageNumber,
     Version,
-    Workers,
 )
 
 if TYPE_CHECKING:
@@ -83,12 +81,15 @@ def segment(
     ome_version: Version = "0.5",
     scheduler: Scheduler = "threads",
     workers: Workers = None,
+    logfile: Logfile = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Find the objects of a class in a volume of any size: one id for each, and a table of measurements."""
     from pipeline import display, segmentation_summary
+    from pipeline.clusters.terms import Terms
+    from pipeline.clusters.workers import parse_workers
     from pipeline.segmentation_inputs import Reading
     from pipeline.threshold_options import ThresholdOptions
 
@@ -112,7 +113,8 @@ def segment(
             ome_version=ome_version,
             mode="resume" if resume else "overwrite" if overwrite else "new",
             scheduler=scheduler,
-            workers=workers,
+            workers=parse_workers(workers),
+            terms=Terms(logfile=logfile),
         )
     document = segmentation_summary.to_dict(done)
     typer.echo(json.dumps(document) if as_json else "\n".join(segmentation_summary.describe(done)))

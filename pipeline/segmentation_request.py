@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from pipeline.clusters.terms import Terms
+from pipeline.clusters.workers import Workers
 from pipeline.metadata import OmeVersion
 from pipeline.output import Mode
 from pipeline.probability_map import ProbabilityMap
@@ -34,7 +36,7 @@ class SegmentationRequest:
         CSV or Parquet, and PNG.
     compress : bool
         Whether an HDF5 output is compressed.
-    ome_version, mode, scheduler, workers
+    ome_version, mode, scheduler, workers, terms
         As in `pipeline.run.Request`.
     """
 
@@ -51,4 +53,5 @@ class SegmentationRequest:
     ome_version: OmeVersion = "0.5"
     mode: Mode = "new"
     scheduler: str = "threads"
-    workers: int | None = None
+    workers: int | Workers | None = None
+    terms: Terms = field(default_factory=Terms)

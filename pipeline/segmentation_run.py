@@ -21,10 +21,10 @@ from distributed import Client
 
 from numba_ops.warmup import LABELS, MEASURES, PREDICTION
 from pipeline.blocks import Box, Index, grid
-from pipeline.cluster import LOCAL_NAMES, check_scheduler, count_threads
+from pipeline.cluster import EC2, LOCAL_NAMES, check_scheduler, expected_threads
 from pipeline.collision import refuse_collision
 from pipeline.config import settings
-from pipeline.errors import CancelledError, StoreError
+from pipeline.errors import CancelledError, PlanError, StoreError
 from pipeline.hierarchy import SCRATCH
 from pipeline.intention import describe_segmentation, warn_of_little_space
 from pipeline.labelling import LabelPlan, LabelSummary, choose_block, label_volume, plan_labels
@@ -107,7 +107,12 @@ def segment_volume(request: SegmentationRequest, progress: Progress) -> Segmenta
         On Ctrl-C; likewise.
     """
     started = time.monotonic()
-    check_scheduler(request.scheduler)
+    if check_scheduler(request.scheduler) == EC2:
+        raise PlanError(
+            "Workers on EC2 share no disk, and segment needs one for its faces and tables: predict there, then segment "
+            "--from the probabilities here.",
+            code="place",
+        )
     work = _prepare(request, progress)
     store, blocks, peak = work.store, 0, total_peak_bytes()
     if store.finished:
@@ -205,10 +210,10 @@ def _check_beside(request: SegmentationRequest, output: Output, table: Path | No
 def _compute(work: _Work, progress: Progress) -> tuple[int, int]:
     """Run what is missing; returns how many blocks of probabilities that were, and the peak of memory in bytes."""
     request, store = work.request, work.store
-    with connected(request.scheduler, request.workers, store) as client:
+    with connected(request.scheduler, request.workers, store, replace(request.terms, tell=progress.note)) as client:
         if request.scheduler in LOCAL_NAMES:
             compile_kernels(progress, _needed_kernels(work))
-        progress.note(describe_segmentation(work.plan, store, count_threads(client)))
+        progress.note(describe_segmentation(work.plan, store, expected_threads(client)))
         if warning := warn_of_little_space(store):
             progress.note(warning)
         blocks = _store_probabilities(client, work, progress)

@@ -21,7 +21,7 @@ RawPath = Annotated[str | None, typer.Argument(metavar="RAW", help="Volume; alon
 Config = Annotated[str | None, typer.Option(help="File in TOML that names volumes and projects, in place of both.")]
 Host = Annotated[str, typer.Option(help="Address to listen on; any but loopback needs VOXELFOREST_TOKEN.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")]
-Scheduler = Annotated[str, typer.Option(help="threads, local (processes) or tcp://host:port.")]
+Scheduler = Annotated[str, typer.Option(help="threads, local (processes), tcp://host:port or tls://host:port.")]
 Cache = Annotated[str | None, typer.Option(help="Computed blocks that are kept, as 900MiB.")]
 Workers = Annotated[
     int | None,
@@ -58,9 +58,15 @@ def serve(
     max_size: MaxSize = None,
 ) -> None:
     """Serve volumes and what projects make of them: a page, viewers' formats, an API."""
-    from pipeline.cluster import LOCAL_NAMES, check_scheduler
+    from pipeline.cluster import EC2, LOCAL_NAMES, check_scheduler
+    from pipeline.errors import PlanError
     from web.server import Server
 
+    if scheduler == EC2:
+        raise PlanError(
+            "serve rents no machines: start `voxelforest cluster up`, then serve with the --scheduler tls://… it names",
+            code="scheduler",
+        )
     embedded = check_scheduler(scheduler) in LOCAL_NAMES
     cache_bytes = _parse_bytes(cache)
     options = make_options(host, cors or [], allow_host or [], no_auth)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import os
 import signal
@@ -18,9 +19,11 @@ import psutil
 import pytest
 from distributed import Client
 
-from pipeline.cluster import MUST_MATCH, connect, count_threads, version_differences
+from pipeline.cluster import check_place, connect, count_threads, expected_threads
+from pipeline.clusters.terms import Terms
+from pipeline.clusters.workers import Workers
 from pipeline.config import settings
-from pipeline.errors import ClusterError, PlanError
+from pipeline.errors import ClusterError, PlanError, StoreError
 from pipeline.window import run_windowed
 
 DASK = [sys.executable, "-m", "dask"]
@@ -47,9 +50,9 @@ def test_nothing_listens_beyond_loopback(kind: str) -> None:
         assert {ip for ip, _ in _listening() - before} <= {"127.0.0.1"}
 
 
-@pytest.mark.parametrize("kind", ["ec2", "", "localhost:8786", "http://x"])
+@pytest.mark.parametrize("kind", ["ec3", "", "localhost:8786", "http://x"])
 def test_unknown_scheduler_lists_what_there_is(kind: str) -> None:
-    with pytest.raises(PlanError, match="choose threads, local, or") as caught, connect(kind):
+    with pytest.raises(PlanError, match="choose threads, local, ec2, or") as caught, connect(kind):
         pass
     assert caught.value.code == "scheduler"
 
@@ -79,7 +82,7 @@ def test_unreachable_scheduler_is_one_sentence() -> None:
 
 @pytest.mark.usefixtures("_impatient")
 def test_tls_without_certificates_is_refused() -> None:
-    with pytest.raises(ClusterError, match=r"can be used at .*ssl_context"), connect("tls://127.0.0.1:1"):
+    with pytest.raises(ClusterError, match=r"can be used at .*VOXELFOREST_TLS_CA"), connect("tls://127.0.0.1:1"):
         pass
 
 
@@ -161,23 +164,8 @@ def test_running_scheduler_is_used_and_left_running(scheduler_address: str) -> N
         assert worker.poll() is None
 
 
-def _side(**versions: str) -> dict[str, dict[str, str]]:
-    return {"packages": {"python": "3.11.7.final.0", **dict.fromkeys(MUST_MATCH, "1.0"), **versions}}
-
-
-def test_same_versions_do_not_differ() -> None:
-    versions = {"client": _side(), "workers": {"a": _side(python="3.11.9.final.0"), "b": _side(tornado="9")}}
-    assert version_differences(versions) == []
-
-
-def test_differences_name_package_and_both_sides() -> None:
-    workers = {"a": _side(numba="0.9"), "b": _side(numba="0.8", python="3.12.1.final.0")}
-    found = version_differences({"client": _side(), "workers": workers})
-    assert found == ["numba 0.8, 0.9 there, 1.0 here", "Python 3.12 there, 3.11 here"]
-
-
 def test_worker_with_other_versions_is_refused(monkeypatch: pytest.MonkeyPatch, scheduler_address: str) -> None:
-    monkeypatch.setattr("pipeline.cluster.version_differences", lambda versions: ["numba 1 there, 2 here"])
+    monkeypatch.setattr("pipeline.clusters.versions.version_differences", lambda versions: ["numba 1 there, 2 here"])
     sentence = "numba 1 there, 2 here"
     with _worker(scheduler_address), pytest.raises(ClusterError, match=sentence) as caught, connect(scheduler_address):
         pass
@@ -197,3 +185,82 @@ def test_scheduler_that_goes_away_ends_the_run_with_a_sentence(scheduler_address
                 key_prefix="gone",
                 on_done=lambda item, result: os.kill(pid, signal.SIGKILL),
             )
+
+
+def test_processes_between_bounds_come_with_the_work(monkeypatch: pytest.MonkeyPatch, no_leaks: None) -> None:
+    monkeypatch.setenv("VOXELFOREST_SCALING_SECONDS", "0.2")
+    settings.cache_clear()
+    with connect("local", Workers(0, 2)) as client:
+        assert (count_threads(client), expected_threads(client)) == (0, 2)
+        assert client.submit(math.sqrt, 9.0).result(timeout=60) == 3.0
+    settings.cache_clear()
+
+
+def test_threads_take_no_bounds() -> None:
+    with pytest.raises(PlanError, match=r"1\.\.2 threads: threads take one number"), connect("threads", Workers(1, 2)):
+        pass
+
+
+def test_processes_are_limited_by_what_a_task_may_take(no_leaks: None) -> None:
+    with connect("local", 1, Terms(task_bytes=100 << 20)) as client:
+        (worker,) = client.scheduler_info()["workers"].values()
+    assert worker["memory_limit"] == (1 << 30) + 2 * (100 << 20)
+
+
+def test_cost_is_bounded_where_something_is_paid() -> None:
+    with pytest.raises(PlanError, match="--max-cost bounds what ec2 costs"), connect("local", 1, Terms(max_cost=3.0)):
+        pass
+
+
+def test_scheduler_without_workers_is_enough_where_they_come_with_the_work(scheduler_address: str) -> None:
+    with connect(scheduler_address, Workers(0, 20)) as client:
+        assert (count_threads(client), expected_threads(client)) == (0, 20)
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["CA", "KEY"], "VOXELFOREST_TLS_CERTIFICATE is missing: tls://127.0.0.1:1 needs"),
+        (["CA", "KEY", "CERTIFICATE"], "cannot be read; it has to be a PEM file"),
+    ],
+)
+@pytest.mark.usefixtures("_impatient")
+def test_incomplete_certificates_are_one_sentence(
+    names: list[str], words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in names:
+        monkeypatch.setenv(f"VOXELFOREST_TLS_{name}", str(tmp_path / "absent.pem"))
+    settings.cache_clear()
+    with pytest.raises(ClusterError, match=words) as caught, connect("tls://127.0.0.1:1"):
+        pass
+    assert caught.value.code == "tls"
+
+
+@pytest.mark.parametrize("place", ["raw.h5", "/data/raw.zarr", "file:///data/raw.zarr"])
+def test_machines_elsewhere_cannot_read_files_of_this_one(place: str) -> None:
+    check_place("local", [place])
+    check_place("ec2", ["s3://bucket/raw.zarr"])
+    with pytest.raises(PlanError, match=f"Workers on EC2 cannot reach {place}"):
+        check_place("ec2", ["s3://bucket/raw.zarr", place])
+
+
+def test_logs_of_all_come_into_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "run.log"
+    with connect("local", 2, Terms(logfile=path)) as client:
+        client.submit(_log_a_line).result()
+    text = path.read_text()
+    assert text.count("== worker tcp://127.0.0.1") == 2
+    assert "== scheduler" in text
+    assert "a block was strange" in text
+
+
+def _log_a_line() -> None:
+    logging.getLogger("distributed.worker").warning("a block was strange")
+
+
+def test_log_that_cannot_be_written_is_refused_first(tmp_path: Path) -> None:
+    with (
+        pytest.raises(StoreError, match="has to be a folder"),
+        connect("local", 1, Terms(logfile=tmp_path / "a" / "b")),
+    ):
+        pass
