@@ -138,7 +138,8 @@ def _connect(scheduler: str, workers: int | Workers | None, terms: Terms) -> Ite
         else:
             wanted = as_workers(workers, 1)
             client = stack.enter_context(remote_client(scheduler))
-            wait_for_workers(client, scheduler, wanted.minimum)
+            if wanted.minimum:
+                wait_for_workers(client, scheduler, wanted.minimum)
             check_versions(client, scheduler)
             _to_come[client] = wanted.maximum
         try:

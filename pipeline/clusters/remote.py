@@ -55,14 +55,15 @@ def certificates_of_settings(address: str) -> Security | None:
     files = {"CA": settings().tls_ca, "CERTIFICATE": settings().tls_certificate, "KEY": settings().tls_key}
     if not address.startswith(TLS) or not any(files.values()):
         return None
+    missing = [name for name, path in files.items() if path is None]
+    if missing:
+        raise ClusterError(
+            f"VOXELFOREST_TLS_{missing[0]} is missing: {address} needs VOXELFOREST_TLS_CA, _CERTIFICATE and _KEY, all "
+            "three as files in PEM format.",
+            code="tls",
+        )
     for name, path in files.items():
-        if path is None:
-            raise ClusterError(
-                f"VOXELFOREST_TLS_{name} is missing: {address} needs VOXELFOREST_TLS_CA, _CERTIFICATE and _KEY, all "
-                "three as files in PEM format.",
-                code="tls",
-            )
-        if not _is_readable(path):
+        if path is not None and not _is_readable(path):
             raise ClusterError(f"VOXELFOREST_TLS_{name}={path} cannot be read; it has to be a PEM file.", code="tls")
     ca, certificate, key = map(str, files.values())
     return Security(tls_ca_file=ca, tls_client_cert=certificate, tls_client_key=key, require_encryption=True)
