@@ -38,7 +38,7 @@ def run_key(store: Store) -> str:
 
 @contextlib.contextmanager
 def connected(
-    scheduler: str, workers: int | Workers | None, store: Store, terms: Terms | None = None
+    scheduler: str, workers: int | Workers | None, store: Begun, terms: Terms | None = None
 ) -> Iterator[Client]:
     """A client; where there is none to be had, an output that was just begun is taken back."""
     with contextlib.ExitStack() as stack:
