@@ -80,27 +80,71 @@ def corners(layer: Layer, level: int) -> tuple[tuple[int, ...], tuple[int, ...]]
     return (0,) * len(shape), shape
 
 
-@contextlib.contextmanager
-def running_scheduler(workers: int = 2) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
-    """A scheduler with worker processes of one thread; its address, and the workers."""
-    warm_up(lambda *_: None)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
-    with contextlib.ExitStack() as stack:
+class Cluster:
+    """A scheduler and worker processes of one thread each, which tests may kill and start anew.
 
-        def start(*words: str) -> subprocess.Popen[bytes]:
-            command = [*DASK, *words, *LOOPBACK]
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            stack.callback(process.wait)
-            stack.callback(process.kill)
-            return process
+    Parameters
+    ----------
+    stack : ExitStack
+        Ends all processes.
+    """
 
-        start("scheduler", "--port", address.rpartition(":")[2])
-        processes = [start("worker", address, "--nthreads", "1", "--no-nanny") for _ in range(workers)]
-        with Client(address, timeout=60, set_as_default=False) as client:
+    def __init__(self, stack: contextlib.ExitStack) -> None:
+        warm_up(lambda *_: None)
+        self._stack = stack
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+        self.workers: list[subprocess.Popen[bytes]] = []
+        self.start_scheduler()
+
+    def start_scheduler(self) -> None:
+        """Start it, at the same address each time."""
+        self.scheduler = self._start("scheduler", "--port", self.address.rpartition(":")[2])
+
+    def add_workers(self, count: int) -> None:
+        """Start workers; `wait` knows when they are there."""
+        self.workers += [self._start("worker", self.address, "--nthreads", "1", "--no-nanny") for _ in range(count)]
+
+    def kill_worker(self) -> None:
+        """Kill the one that has been there longest."""
+        kill(self.workers.pop(0))
+
+    def wait(self, workers: int) -> None:
+        """Until so many workers are connected."""
+        with Client(self.address, timeout=60, set_as_default=False) as client:
             client.wait_for_workers(workers, timeout=60)
-        yield address, processes
+
+    def count(self, prefix: str) -> int:
+        """How often the scheduler saw a task of this kind finish."""
+
+        def count(dask_scheduler: Any) -> int:
+            return dask_scheduler.task_prefixes[prefix].state_counts["memory"]
+
+        with Client(self.address, timeout=60, set_as_default=False) as client:
+            return int(client.run_on_scheduler(count))
+
+    def _start(self, *words: str) -> subprocess.Popen[bytes]:
+        command = [*DASK, *words, *LOOPBACK]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._stack.callback(kill, process)
+        return process
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """At once, and wait until it is gone."""
+    process.kill()
+    process.wait()
+
+
+@contextlib.contextmanager
+def running_scheduler(workers: int = 2) -> Iterator[Cluster]:
+    """A scheduler and workers that are connected to it."""
+    with contextlib.ExitStack() as stack:
+        cluster = Cluster(stack)
+        cluster.add_workers(workers)
+        cluster.wait(workers)
+        yield cluster
 
 
 def probabilities_of(engine: Engine) -> Layer:
@@ -112,7 +156,7 @@ def read_whole(engine: Engine, layer: Layer, level: int = 0) -> Array:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60  # on a machine that has much else to do
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import IO, Any
+from typing import Any
 
 from flask import Response, current_app, jsonify, request
 from flask_openapi3 import APIBlueprint, Tag
 from werkzeug.datastructures import FileStorage
 
 from pipeline.config import settings
-from pipeline.errors import ConflictError
-from pipeline.project import Project
-from pipeline.serving.catalogue import Catalogue
 from pipeline.serving.engine import Engine
+from pipeline.serving.uploads import receive
 from web import api_models as models
 from web.connection import watch
 from web.descriptions import describe_layer, describe_project, describe_volume
@@ -112,7 +110,7 @@ def add_project() -> tuple[Response, int, dict[str, str]]:
             allowed="name, file",
         )
     catalogue = _engine().catalogue
-    project = _take_in(catalogue, name, file.stream)
+    project = receive(catalogue, name, file.stream)
     location = f"{blueprint.url_prefix}/projects/{name}"
     return jsonify(describe_project(catalogue, name, project)), 201, {"Location": location}
 
@@ -138,16 +136,6 @@ def check_query() -> None:
             raise HttpError(
                 f"{name[:100]} is given {len(values)} times", code="query", given=name[:100], allowed="once"
             )
-
-
-def _take_in(catalogue: Catalogue, name: str, stream: IO[bytes]) -> Project:
-    if catalogue.uploads is None:
-        raise HttpError("this server takes no uploads", 403, code="uploads")
-    if name in catalogue.projects and not catalogue.uploads.has(name):
-        raise ConflictError(f"a project of the configuration is called {name!r}; choose another name", code="name")
-    project = catalogue.uploads.add(name, stream)
-    catalogue.add_project(name, project)
-    return project
 
 
 def _engine() -> Engine:

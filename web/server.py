@@ -18,7 +18,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
 from pipeline import console
-from pipeline.errors import PipelineError
+from pipeline.errors import ClusterError, PipelineError
 from pipeline.serving.engine import Engine
 from web import create_app, logs
 from web.options import Options
@@ -97,6 +97,7 @@ class _Application(BaseApplication):
         os.write(turn_in, b"1")
         os.close(turn_in)
         self._speaks = False
+        self._again = False  # whether this process stands in for one that died
         self._code: int | None = None
         self._engine: Engine | None = None
         host, port = server.listener.getsockname()[:2]
@@ -118,6 +119,7 @@ class _Application(BaseApplication):
             "limit_request_line": LONGEST_LINE,
             "limit_request_field_size": LONGEST_LINE,
             "limit_request_fields": MOST_HEADERS,
+            "post_fork": self._begin,
             "post_worker_init": self._announce,
             "worker_exit": self._leave,
             "control_socket_disable": True,
@@ -134,13 +136,25 @@ class _Application(BaseApplication):
         self._speaks = self._take_turn()
         try:
             self._engine = self._server.make_engine(self._tell)
-            self._engine.prepare()
+            self._prepare(self._engine)
             return create_app(self._engine, self._server.options)
         except PipelineError as error:
-            if self._speaks:
+            if self._speaks or self._again:
                 console.show_error(error.message, error.exit_code, False, error.code)
             self._code = BAD_INPUT if error.exit_code == 2 else Arbiter.WORKER_BOOT_ERROR
             sys.exit(self._code)
+
+    def _prepare(self, engine: Engine) -> None:
+        """Make ready; gunicorn stops all processes when one cannot begin, which is right at the start alone."""
+        try:
+            engine.prepare()
+        except ClusterError:
+            if not self._again:
+                raise
+            LOG.warning("there is no scheduler; requests are told to come again until there is", exc_info=True)
+
+    def _begin(self, arbiter: Any, worker: Any) -> None:
+        self._again = worker.age > arbiter.num_workers
 
     def _tell(self, text: str) -> None:
         if self._speaks:

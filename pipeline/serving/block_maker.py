@@ -83,6 +83,7 @@ class BlockMaker:
             If there is no scheduler.
         """
         claim = Claim()
+        self._session.client()  # before the lock: many may wait for one connection, and for its failure
         with self._lock:
             self._connect()
             try:

@@ -205,5 +205,6 @@ class Layer:
         if not good:
             sizes = ", ".join(f"{axis}={n}" for axis, n in zip(self.dims, shape, strict=True))
             raise RegionError(
-                f"{list(start)} to {list(stop)} is empty or reaches out of level {level} of {self.name}: {sizes}"
+                f"{list(start)} to {list(stop)} is empty or reaches out of level {level} of {self.name}: {sizes}",
+                code="region",
             )

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from typing import Any
 
 from distributed import Client, Future
 
 from pipeline.cluster import connect, count_threads
+from pipeline.errors import ClusterError
 from pipeline.serving.recipe import keep
 
 INSIDE = "inproc://"
@@ -38,6 +40,7 @@ class Session:
         self._shared: dict[str, Future] = {}
         self._threads = 1
         self._inside = False
+        self._failure: tuple[float, ClusterError] | None = None
         self.generation = 0
 
     def client(self) -> Client:
@@ -46,10 +49,14 @@ class Session:
         Raises
         ------
         ClusterError
-            If the scheduler does not answer or has no workers.
+            If the scheduler does not answer or has no workers; whoever waited meanwhile is told the same, rather than
+            try one after the other.
         """
+        asked = time.monotonic()
         with self._lock:
-            if self._client is None or self._process != os.getpid() or self._client.status != "running":
+            if not self.alive:
+                if self._failure is not None and self._failure[0] > asked:
+                    raise ClusterError(self._failure[1].message, self._failure[1].code)
                 self._start()
             assert self._client is not None
             return self._client
@@ -97,7 +104,11 @@ class Session:
     def _start(self) -> None:
         self.close()
         stack = contextlib.ExitStack()
-        self._client = stack.enter_context(connect(self._scheduler, self._workers))
+        try:
+            self._client = stack.enter_context(connect(self._scheduler, self._workers))
+        except ClusterError as error:
+            self._failure = time.monotonic(), error
+            raise
         self._stack, self._process = stack, os.getpid()
         self.generation += 1
         addresses = self._client.nthreads()

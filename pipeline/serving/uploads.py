@@ -60,7 +60,7 @@ class Uploads:
 
     def has(self, name: str) -> bool:
         """Whether there is one of this name."""
-        return self._path(name).is_file()
+        return _is_name(name) and self._path(name).is_file()
 
     def add(self, name: str, stream: IO[bytes]) -> Project:
         """Check an upload and keep it.

@@ -239,28 +239,18 @@ def test_forked_processes_make_clients_of_their_own(tmp_path: Path) -> None:
 
 
 def test_two_engines_of_one_scheduler_share_blocks_and_survive_the_loss_of_a_worker(start: Start) -> None:
-    with running_scheduler(workers=2) as (address, workers):
-        one, two = (start(scheduler=address) for _ in range(2))
+    with running_scheduler(workers=2) as cluster:
+        one, two = (start(scheduler=cluster.address) for _ in range(2))
         layer = probabilities_of(one)
         expected = read_whole(start(), layer)
         with ThreadPoolExecutor(2) as threads:
             for values in threads.map(lambda engine: read_whole(engine, layer), (one, two)):
                 np.testing.assert_array_equal(values, expected)
-        blocks = _computed(one)
+        blocks = cluster.count("probabilities")
         assert blocks == one.statistics()["misses"] == two.statistics()["misses"]
-        workers[0].kill()
-        workers[0].wait()
+        cluster.kill_worker()
         np.testing.assert_array_equal(read_whole(one, layer), expected)
         np.testing.assert_array_equal(read_whole(two, layer), expected)
         for engine in (one, two):
             engine.close()
     gc.collect()
-
-
-def _computed(engine: Engine) -> int:
-    """How often the scheduler saw a probability block finish."""
-
-    def count(dask_scheduler: Any) -> int:
-        return dask_scheduler.task_prefixes["probabilities"].state_counts["memory"]
-
-    return int(engine._session.client().run_on_scheduler(count))
