@@ -10,6 +10,7 @@ import io
 import math
 import os
 import stat
+import sys
 import zipfile
 from collections.abc import Iterable
 from typing import Any
@@ -76,10 +77,11 @@ def read_bounded(path: str | os.PathLike[str], most: int) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for its writer
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: cannot be opened: {getattr(error, 'strerror', None) or error}", "not_npz") from error
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise ModelError(f"{path}: no regular file", "not_npz")
     with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise ModelError(f"{path}: no regular file", "not_npz")
         if status.st_size > most:
             raise too_large(path, status.st_size, most)
         return file.read(most)
@@ -120,4 +122,9 @@ def _read_array(path: str | os.PathLike[str], name: str, contents: bytes) -> npt
     if math.prod(shape) * dtype.itemsize != len(contents) - file.tell():
         raise ModelError(f"{path}: {name} is cut off, or longer than it says", "not_npz")
     values = np.frombuffer(contents, dtype, offset=file.tell())
+    if (
+        dtype.kind == "U"
+        and (np.frombuffer(contents, dtype.byteorder + "u4", offset=file.tell()) > sys.maxunicode).any()
+    ):
+        raise ModelError(f"{path}: {name} holds numbers that are no characters", "not_npz")
     return values.reshape(shape, order="F" if fortran else "C").astype(dtype.newbyteorder("="))

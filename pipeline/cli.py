@@ -18,7 +18,14 @@ from typing import Annotated
 
 import typer
 
-from pipeline import comparison_command, console, prediction_command, segmentation_command, training_command
+from pipeline import (
+    comparison_command,
+    console,
+    models_command,
+    prediction_command,
+    segmentation_command,
+    training_command,
+)
 from pipeline.errors import PipelineError
 from pipeline.options import AsJson, Axes, Dataset, Level, open_named
 
@@ -79,6 +86,7 @@ app.command()(prediction_command.predict)
 app.command()(segmentation_command.segment)
 app.command()(comparison_command.compare)
 app.command()(training_command.train)
+app.add_typer(models_command.models, name="models")
 
 
 @app.command()
@@ -105,7 +113,7 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 @functools.cache
-def _join_commands() -> None:
+def join_commands() -> None:
     for entry in importlib.metadata.entry_points(group="voxelforest.commands"):
         entry.load()(app)
 
@@ -117,7 +125,7 @@ def run_command(arguments: Sequence[str]) -> int:
     """
     as_json = "--json" in arguments
     try:
-        _join_commands()
+        join_commands()
         code = app(list(arguments), prog_name="voxelforest", standalone_mode=False)
         # The code is what typer makes of an exit, or of Ctrl-C where no command took care of it.
         if code == INTERRUPTED:

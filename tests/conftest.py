@@ -55,6 +55,17 @@ def ilastik_dir(request: pytest.FixtureRequest) -> Path:
     return folder
 
 
+@pytest.fixture
+def nomads_dir(request: pytest.FixtureRequest) -> Path:
+    """The published synapse classifier and the answers of a plain reference, which this repository may not hold."""
+    given = os.environ.get("VOXELFOREST_REFERENCE")
+    beside = Path(given).parent if given else ROOT.parent / "shared" / "reference"
+    folder = beside / "nomads"
+    if not folder.is_dir():
+        _miss(request, "reference", f"no synapse reference at {folder}; VOXELFOREST_REFERENCE names a folder beside it")
+    return folder
+
+
 @functools.cache
 def _find_vigra() -> str | None:
     """A Python that imports vigra; the system's own, since vigra is not on the package index."""

@@ -20,6 +20,7 @@ from pipeline.forest import Forest, Tree, join_trees
 NODE_ARRAYS = ("children_left", "children_right", "feature", "threshold", "value")
 TREE_ARRAYS = ("offsets", *NODE_ARRAYS, "classes")
 MOST_TREES = 10_000
+SHARES = 1e-9  # off 1 by less, the sum of a leaf's values is taken for 1
 Values = npt.NDArray[Any]
 
 
@@ -88,7 +89,8 @@ def _decode_tree(nodes: Mapping[str, Values], n_columns: int) -> Tree:
     _refuse_where(~leaf & ~np.isfinite(threshold), "has a threshold that is not finite")
     with np.errstate(all="ignore"):
         total = value.sum(axis=1)
-        share = value / total[:, None]
+        # scikit-learn from 1.3 on stores shares and uses them as they are, whose sum may be off by a last digit
+        share = np.where(np.abs(total - 1)[:, None] < SHARES, value, value / total[:, None])
         good = (value >= 0).all(axis=1) & (total > 0) & np.isfinite(total) & np.isfinite(share).all(axis=1)
     _refuse_where(leaf & ~good, "is a leaf without valid values (finite, none negative, sum above 0)")
     order = _order(left, right)
