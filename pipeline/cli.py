@@ -27,6 +27,7 @@ from pipeline import (
     training_command,
 )
 from pipeline.errors import PipelineError
+from pipeline.jobs import command as jobs_command
 from pipeline.options import AsJson, Axes, Dataset, Level, open_named
 
 # Any error in what was typed. Typer brings a copy of click and exports just this subclass of the subclass of it.
@@ -87,6 +88,7 @@ app.command()(segmentation_command.segment)
 app.command()(comparison_command.compare)
 app.command()(training_command.train)
 app.add_typer(models_command.models, name="models")
+app.add_typer(jobs_command.jobs, name="jobs")
 
 
 @app.command()

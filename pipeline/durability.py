@@ -165,7 +165,7 @@ def lock(folder: Path) -> None:
     Raises
     ------
     StoreError
-        If another running process holds it.
+        With the code ``locked``, if another running process holds it.
     """
     if folder in _locks:
         return
@@ -174,7 +174,8 @@ def lock(folder: Path) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
-        raise StoreError(f"{folder} is being written by another run; wait for it or choose another OUT") from None
+        text = f"{folder} is being written by another run; wait for it or choose another OUT"
+        raise StoreError(text, code="locked") from None
     except OSError:  # a file system without locks
         os.close(handle)
         return

@@ -71,18 +71,19 @@ class Progress:
 
     def note(self, text: str) -> None:
         """Tell a sentence."""
-        self._tell(Note(text))
+        self.tell(Note(text))
 
     @contextlib.contextmanager
     def stage(self, name: str, *, blocks: int, voxels: int) -> Iterator[Stage]:
         """A stage of work: started now, finished when the context is left without an exception."""
         started = time.monotonic()
-        self._tell(StageStarted(name, blocks, voxels))
-        stage = Stage(name, blocks, voxels, self._tell, Pace(voxels or blocks, started))
+        self.tell(StageStarted(name, blocks, voxels))
+        stage = Stage(name, blocks, voxels, self.tell, Pace(voxels or blocks, started))
         yield stage
-        self._tell(StageFinished(name, stage.blocks_done, stage.voxels_done, time.monotonic() - started))
+        self.tell(StageFinished(name, stage.blocks_done, stage.voxels_done, time.monotonic() - started))
 
-    def _tell(self, event: Event) -> None:
+    def tell(self, event: Event) -> None:
+        """Pass an event on."""
         for subscriber in self._subscribers:
             subscriber(event)
 

@@ -206,6 +206,12 @@ def take(store: JobStore, runner: str) -> Claim | None:
         return Claim(store, store.read_job(connection, job), fence, secret, bool(own), size, faults)
 
 
+def let_go(store: JobStore, runner: str) -> None:
+    """Let others take over the job of a runner that is known to have ended, before its lease does."""
+    with store.transaction() as connection:
+        connection.execute(f"UPDATE jobs SET lease = 0 WHERE runner = ? AND {_ACTIVE}", (runner,))
+
+
 def is_work(store: JobStore) -> bool:
     """Whether `take` would find something to do now."""
     if not store.exists:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pipeline.boss import BossArchive, Experiment
 
 FIELDS = ("pipeline", "col", "exp", "z_range", "y_range", "x_range", "email", "token")
+SHOWN = ("keep_data",)  # parameters that are true unless said otherwise: the page of a job shows what they keep
 LONGEST = 4096  # characters of one field
 LONGEST_KEY = 180  # of the 255 that a folder and a channel may have
 
@@ -155,7 +156,8 @@ def _read_parameters(fields: Mapping[str, str], analysis: Analysis | None, error
     files = {parameter.name for parameter in analysis.parameters if parameter.server_only}
     for name in files & given.keys():
         errors[fields_of[name]] = "this names a file of the server, which no request may choose"
-    usable = {name: text for name, text in given.items() if name not in files}
+    shown = {parameter.name: "true" for parameter in analysis.parameters if parameter.name in SHOWN}
+    usable = shown | {name: text for name, text in given.items() if name not in files}
     configured = settings().job_parameters.get(analysis.name, {})
     try:
         return analysis.check_parameters({**usable, **{name: configured.get(name) for name in files}})

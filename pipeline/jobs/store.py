@@ -66,6 +66,17 @@ class JobStore(Database):
         with self.connect() as connection:
             return self.read_job(connection, job)
 
+    def find(self, beginning: str) -> tuple[str, ...]:
+        """Ids that are this text, or else begin with it."""
+        if not self.exists:
+            return ()
+        with self.connect() as connection:
+            rows = connection.execute(
+                "SELECT id FROM jobs WHERE substr(id, 1, length(?1)) = ?1 ORDER BY id = ?1 DESC, id", (beginning,)
+            ).fetchall()
+        ids = tuple(job for (job,) in rows)
+        return ids[:1] if ids[:1] == (beginning,) else ids
+
     def list(self, states: Collection[str] = (), *, limit: int = 100, before: float | None = None) -> tuple[Job, ...]:
         """Jobs, the newest first.
 
