@@ -8,6 +8,7 @@ docs/reference/settings.md is this table, written by ``python -m pipeline.config
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from pathlib import Path
 from typing import Literal, get_args
@@ -296,6 +297,17 @@ def settings() -> Settings:
         annotation = Settings.model_fields[str(first["loc"][0])].annotation if first["loc"] else None
         given = "" if SecretStr in get_args(annotation) else f"={first['input']!s}"
         raise PlanError(f"{name}{given} is not usable: {first['msg']}", code="setting") from None
+
+
+def child_environment(**values: str) -> dict[str, str]:
+    """The environment of a process that is started here: this one's, with settings where it does not have them.
+
+    Examples
+    --------
+    >>> child_environment(public_url="http://127.0.0.1:8080")["VOXELFOREST_PUBLIC_URL"]
+    'http://127.0.0.1:8080'
+    """
+    return {**{PREFIX + name.upper(): value for name, value in values.items()}, **os.environ}
 
 
 def settings_page() -> str:

@@ -83,6 +83,7 @@ class Problem(BaseModel):
     code: str | None = None
     given: str | None = None
     allowed: str | None = None
+    errors: dict[str, str] | None = None
     request_id: str
 
 
@@ -173,3 +174,108 @@ class CacheInfo(BaseModel):
 
     hit_rate: float
     numbers: dict[str, Any]
+
+
+JobState = Literal["queued", "running", "pushing", "done", "failed", "cancelled", "needs token"]
+
+
+class JobPath(Strict):
+    """A job by its id."""
+
+    job: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,255}$")] = Field(description="Id of the job.")
+
+
+class JobListQuery(Strict):
+    """Which jobs."""
+
+    state: JobState | None = Field(None, description="Those in this state alone.")
+    limit: Annotated[str, StringConstraints(pattern=r"^([1-9][0-9]{0,2}|1000)$")] = Field(
+        "100", description="So many at most, up to 1000."
+    )
+    before: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,11}(\.[0-9]{1,9})?$")] | None = Field(
+        None, description="Made before this time, in seconds since 1970: to go on with a list."
+    )
+
+
+class StageInfo(BaseModel):
+    """How far a stage of a job is."""
+
+    name: str
+    blocks: int
+    blocks_done: int
+    voxels: int
+    voxels_done: int
+    bytes: int
+    bytes_done: int
+    rate: float
+    seconds_left: float | None
+    finished: bool
+
+
+class JobInfo(BaseModel):
+    """A job; times are ISO 8601."""
+
+    id: str
+    key: str
+    state: JobState
+    reason: str | None
+    cancel_asked: bool
+    pipeline: str
+    collection: str
+    experiment: str
+    ranges: dict[str, tuple[int, int]]
+    channels: list[str]
+    parameters: dict[str, Any]
+    push: str | None
+    created: str
+    updated: str
+    started: str | None
+    ended: str | None
+    runs: int
+    stages: list[StageInfo]
+    objects: int | None
+    pushed: dict[str, str]
+    files: list[str]
+    told: list[str]
+    urls: dict[str, str]
+
+
+class JobList(BaseModel):
+    """Jobs, the newest first."""
+
+    jobs: list[JobInfo]
+
+
+class EstimateInfo(BaseModel):
+    """What a job costs: voxels of a channel, channels and bytes that are read, seconds, bytes of memory."""
+
+    voxels: int
+    channels: int
+    bytes: int
+    seconds: float
+    memory: int
+
+
+class MailInfo(BaseModel):
+    """A mail about a job."""
+
+    to: str
+    outcome: Literal["done", "failed", "needs token"]
+    state: Literal["waiting", "sent", "given up"]
+    attempts: int
+    sent: str | None
+    reason: str | None
+
+
+class MailList(BaseModel):
+    """The mails about a job, oldest first."""
+
+    mails: list[MailInfo]
+
+
+class ShareInfo(BaseModel):
+    """Where a job is to be seen by those who have the link, and whether by everybody."""
+
+    url: str
+    expires: str | None
+    public: bool

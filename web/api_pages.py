@@ -17,6 +17,8 @@ STATUSES = {
     "401": "The token is missing.",
     "403": "From another origin, or by a name that is not the server's.",
     "404": "There is no such volume, layer or project.",
+    "409": "Something else has to be done first.",
+    "410": "The time of this is over.",
     "413": "More than one request may ask for, or send.",
     "416": "The region is empty or reaches out of the level.",
     "429": "Too many bulk requests; Retry-After says when to come again.",
@@ -37,6 +39,42 @@ UPLOAD = {
             }
         }
     },
+}
+RANGE = {"type": "string", "pattern": r"^ *[0-9]{1,9} *, *[0-9]{1,9} *$", "example": "0, 24"}
+JOB = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["pipeline", "col", "exp", "z_range", "y_range", "x_range", "token"],
+                "properties": {
+                    "pipeline": {"type": "string", "description": "Name of an analysis."},
+                    "col": {"type": "string", "description": "Collection in the archive."},
+                    "exp": {"type": "string", "description": "Experiment in the collection."},
+                    "z_range": RANGE,
+                    "y_range": RANGE,
+                    "x_range": RANGE,
+                    "token": {"type": "string", "format": "password", "writeOnly": True},
+                    "email": {"type": "string", "format": "email", "description": "Who is told of the outcome."},
+                },
+                "additionalProperties": {"type": ["string", "number", "boolean"]},
+            }
+        }
+    },
+}
+
+
+def _body(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    properties = {"type": "object", "additionalProperties": False, "properties": {name: schema}}
+    return {"required": False, "content": {"application/json": {"schema": properties}}}
+
+
+JOB_BODIES = {
+    "/api/v1/jobs": JOB,
+    "/api/v1/jobs/estimate": JOB,
+    "/api/v1/jobs/{job}/retry": _body("token", {"type": "string", "format": "password", "writeOnly": True}),
+    "/api/v1/jobs/{job}/share": _body("public", {"type": "boolean"}),
 }
 
 blueprint = Blueprint(
@@ -94,7 +132,8 @@ def describe(app: OpenAPI) -> dict[str, Any]:
     }
     upload = paths["/api/v1/projects"]["post"]
     upload["requestBody"] = UPLOAD
-    upload["responses"]["409"] = {"description": "Another project has this name.", **answer}
+    for path, fields in JOB_BODIES.items():
+        paths[path]["post"]["requestBody"] = fields
     components = {**document["components"]}
     components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     return {**document, "paths": paths, "components": components, "security": [{}, {"token": []}]}

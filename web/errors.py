@@ -9,6 +9,7 @@ from __future__ import annotations
 import http
 import logging
 import math
+from collections.abc import Mapping
 from typing import cast
 
 from flask import Flask, Response, g, json, request
@@ -56,6 +57,7 @@ class HttpError(errors.RequestError):
 STATUSES: tuple[tuple[type[BaseException], int], ...] = (
     (errors.ReadError, 500),
     (errors.VolumeError, 500),
+    (errors.WriteError, 507),
     (errors.ProjectError, 400),
     (errors.PlanError, 400),
     (errors.CatalogueError, 400),
@@ -75,6 +77,7 @@ STATUSES: tuple[tuple[type[BaseException], int], ...] = (
 # Statuses whose cause is the server's own business.
 UNSAID = {
     500: "The server could not answer; its log says why, under the id in request_id.",
+    507: "The server cannot write what has to be kept: its disk is full, or fails. Nothing was done.",
     503: "The server cannot compute this now: its workers do not answer, or memory is short. Try again later.",
 }
 
@@ -99,8 +102,8 @@ def answer(error: Exception) -> Response:
     if status >= 500 and not asked:
         LOG.error("request failed", exc_info=error, extra={"request_id": g.get("request_id")})
     if asked or (status < 500 and isinstance(error, errors.PipelineError)):
-        given, allowed = getattr(error, "given", None), getattr(error, "allowed", None)
-        response = problem(status, error.message, code=error.code, given=given, allowed=allowed)  # type: ignore[attr-defined]
+        more = {name: getattr(error, name, None) for name in ("given", "allowed", "errors")}
+        response = problem(status, error.message, code=error.code, **more)  # type: ignore[attr-defined]
     else:
         response = problem(status, UNSAID.get(status, "This is not a request that HTTP allows."))
     if status in (429, 503):
@@ -109,7 +112,7 @@ def answer(error: Exception) -> Response:
     return response
 
 
-def problem(status: int, detail: str, **more: str | None) -> Response:
+def problem(status: int, detail: str, **more: str | Mapping[str, str] | None) -> Response:
     """A problem document; `more` are further members, left out where None."""
     document = {
         "type": "about:blank",

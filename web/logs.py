@@ -22,6 +22,7 @@ from flask import Flask, Response, g, request
 ACCESS = logging.getLogger("web.access")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 FIELDS = ("request_id", "method", "path", "parameters", "status", "bytes", "seconds", "client", "route")
+SIGNED = re.compile(r"^(/shared/)[^/]+")  # who reads the log is not to open what the link opens
 LONGEST_PATH = 500  # characters
 
 
@@ -111,7 +112,7 @@ def tell(
         extra={
             "request_id": request_id,
             "method": method,
-            "path": path[:LONGEST_PATH],
+            "path": SIGNED.sub(r"\1…", path[:LONGEST_PATH]),
             "parameters": sorted(parameters)[:20] or None,
             "status": status,
             "bytes": n_bytes,

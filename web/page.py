@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-from flask import Blueprint, Response, current_app, render_template, request
+from flask import Blueprint, Response, current_app, redirect, render_template, request
+from werkzeug.wrappers import Response as WsgiResponse
 
 from pipeline.errors import PipelineError, PlanError
 from pipeline.serving.catalogue import Catalogue
@@ -31,10 +32,12 @@ blueprint = Blueprint("page", __name__, template_folder="templates")
 
 
 @blueprint.get("/")
-def show_page() -> Response:
-    """The page to look at volumes; volume= and project= choose, else it shows the first."""
+def show_page() -> WsgiResponse:
+    """The page to look at volumes; volume= and project= choose, else it shows the first. Without any, that of jobs."""
     engine: Engine = current_app.extensions["engine"]
     catalogue = engine.catalogue
+    if not catalogue.volumes:
+        return redirect("/jobs", 303)
     name = request.args.get("volume") or catalogue.first.name
     volume = catalogue.volume(name)
     project = request.args.get("project") or next(iter(volume.projects), None)

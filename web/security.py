@@ -24,8 +24,10 @@ COOKIE = "voxelforest"
 COOKIE_SECONDS = 30 * 24 * 3600
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN = frozenset({"/healthz", "/readyz", "/login"})  # answered without a token: they tell nothing about the data
-ALLOWED_HEADERS = "Authorization, Content-Type, If-None-Match, Range, X-Request-Id, X-VoxelForest-Token"
+ALLOWED_HEADERS = "Authorization, Content-Type, If-None-Match, Last-Event-ID, Range, X-Request-Id, X-VoxelForest-Token"
 EXPOSED_HEADERS = "Accept-Ranges, Content-Length, Content-Range, ETag, Retry-After, X-Request-Id"
+# Open as well: files that are the same everywhere, and what a signed link leads to, which is its own key.
+OPEN_BELOW = ("/static/", "/v/viewer/", "/shared/")
 LARGEST_LOGIN = 8192  # bytes of a form with one token
 
 blueprint = Blueprint("security", __name__, template_folder="templates")
@@ -99,7 +101,8 @@ class Guard:
         return set(self._options.cors) - {"*"}
 
     def _check_token(self) -> Response | None:
-        if self._options.token is None or request.path in OPEN or self._shows_token():
+        opened = request.path in OPEN or (request.method in SAFE and request.path.startswith(OPEN_BELOW))
+        if self._options.token is None or opened or self._shows_token():
             return None
         if request.method == "GET" and request.accept_mimetypes.best == "text/html":
             return redirect(f"/login?next={quote(request.full_path.rstrip('?'))}", 303)  # type: ignore[return-value]
@@ -123,7 +126,7 @@ class Guard:
         """Headers of every answer, errors too: a viewer elsewhere must be able to read a refusal."""
         headers = response.headers
         headers["X-Content-Type-Options"] = "nosniff"
-        headers["Referrer-Policy"] = "same-origin"
+        headers.setdefault("Referrer-Policy", "same-origin")
         headers.setdefault("X-Frame-Options", "SAMEORIGIN")
         if not self._options.cors:
             headers["Cross-Origin-Resource-Policy"] = "same-origin"
@@ -140,7 +143,7 @@ class Guard:
         headers["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
         if request.method == "OPTIONS":
             headers["Access-Control-Allow-Headers"] = ALLOWED_HEADERS
-            headers["Access-Control-Allow-Methods"] = "GET, HEAD, OPTIONS, POST"
+            headers["Access-Control-Allow-Methods"] = "GET, HEAD, OPTIONS, POST, DELETE"
             headers["Access-Control-Max-Age"] = "86400"
             if request.headers.get("Access-Control-Request-Private-Network") == "true":
                 headers["Access-Control-Allow-Private-Network"] = "true"

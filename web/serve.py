@@ -68,6 +68,7 @@ def serve(
             code="scheduler",
         )
     embedded = check_scheduler(scheduler) in LOCAL_NAMES
+    processes, own = (1, workers) if embedded else (workers or 1, None)
     cache_bytes = _parse_bytes(cache)
     options = make_options(host, cors or [], allow_host or [], no_auth)
 
@@ -75,12 +76,14 @@ def serve(
         from pipeline.serving.engine import Engine
 
         catalogue = open_catalogue(project, raw, config, dataset=dataset, axes=axes, level=level, max_size=max_size)
+        if not catalogue.volumes:
+            tell("no volumes are named, so there are jobs alone, at /jobs")
         for served in catalogue.volumes.values():
             tell(f"{served.name}: {served.volume.url}: {served.volume.axes_reason}")
         tell("making ready; the first start on a machine compiles kernels, which takes about a minute")
-        return Engine(catalogue, scheduler=scheduler, workers=workers if embedded else None, cache_bytes=cache_bytes)
+        return Engine(catalogue, scheduler=scheduler, workers=own, cache_bytes=cache_bytes)
 
-    server = Server(make_engine, options, _bind(host, port), 1 if embedded else workers or 1, threads)
+    server = Server(make_engine, options, _bind(host, port), processes, threads, scheduler, own)
     raise typer.Exit(server.run())
 
 
@@ -92,6 +95,8 @@ def make_options(host: str, cors: list[str], allow_host: list[str], no_auth: boo
     PlanError
         If it would be open to a network without a token, or an origin or a name is none.
     """
+    from urllib.parse import urlsplit
+
     from pipeline.config import settings
     from pipeline.errors import PlanError
     from web.options import Options, is_loopback
@@ -111,7 +116,9 @@ def make_options(host: str, cors: list[str], allow_host: list[str], no_auth: boo
     for name in allow_host:
         if host_name(name) is None:
             raise PlanError(f"--allow-host {name!r} is no name of a host, such as lab.example", code="host")
-    return Options(host, tuple(allow_host), tuple(origin.rstrip("/") for origin in cors), token)
+    public = host_name(urlsplit(settings().public_url or "").netloc)  # where links in mails lead
+    known = (*allow_host, public) if public else tuple(allow_host)
+    return Options(host, known, tuple(origin.rstrip("/") for origin in cors), token)
 
 
 def open_catalogue(project: str | None, raw: str | None, config: str | None, **options: Any) -> Catalogue:
@@ -140,8 +147,12 @@ def open_catalogue(project: str | None, raw: str | None, config: str | None, **o
         return Catalogue.open(read_configuration(config), open_uploads())
     if raw is None and project is not None and not project.lower().endswith(".ilp"):
         project, raw = None, project
+    if raw is None and project is None and not any(options.values()):
+        return Catalogue([], {}, open_uploads())
     if raw is None:
-        raise CatalogueError("name what is to be served: PROJECT RAW, RAW alone, or --config FILE")
+        raise CatalogueError(
+            "name what is to be served: PROJECT RAW, RAW alone, or --config FILE; nothing at all for jobs"
+        )
     return Catalogue.open(configure(project, raw, **options), open_uploads())
 
 

@@ -21,6 +21,7 @@ from pipeline import console
 from pipeline.errors import ClusterError, PipelineError
 from pipeline.serving.engine import Engine
 from web import create_app, logs
+from web.job_runner import JobRunner, Watcher
 from web.options import Options
 
 STOP_SECONDS = 30  # for answers that are under way when the server is told to stop
@@ -49,6 +50,10 @@ class Server:
         Bound, and listening for nobody yet.
     processes, threads : int
         Answering processes, and threads in each.
+    scheduler : str
+        Where jobs are computed, as in `pipeline.cluster.connect`.
+    workers : int, optional
+        Threads or processes that compute a job, where they are started here.
     """
 
     make_engine: Callable[[Tell], Engine]
@@ -56,6 +61,8 @@ class Server:
     listener: socket.socket
     processes: int
     threads: int
+    scheduler: str = "threads"
+    workers: int | None = None
 
     def run(self) -> int:
         """Serve until told to stop; returns the exit code, of an error that has been printed."""
@@ -104,6 +111,10 @@ class _Application(BaseApplication):
         self._url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         self._descriptor = server.listener.detach()  # gunicorn makes a socket of its own of it, and closes it
         super().__init__()
+
+    def run(self) -> None:
+        """Watch those who answer, and whoever runs jobs, until told to stop."""
+        Watcher(self, JobRunner(self._server.scheduler, self._server.workers, self._url)).run()
 
     def load_config(self) -> None:
         """Settings of gunicorn; nothing is read from its own files or variables."""

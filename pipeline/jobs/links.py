@@ -19,7 +19,7 @@ from pipeline.errors import GoneError, UnknownError
 
 DAY = 86400.0
 PURPOSE = b"voxelforest: link to the results of a job\0"
-KEY = re.compile(r"([A-Za-z0-9_-]{1,300})\.([0-9]{1,12})\.([A-Za-z0-9_-]{43})", re.ASCII)
+KEY = re.compile(r"([A-Za-z0-9_.-]{1,300})\.([0-9]{1,12})\.([A-Za-z0-9_-]{43})", re.ASCII)
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS public_jobs (

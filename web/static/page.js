@@ -1,10 +1,11 @@
 // The page around the viewers: which one is shown, the classes' controls, the server's numbers, copying, the theme.
 
+import { showBytes } from "/static/amounts.js";
 import { SliceView, element } from "/static/slices.js";
+import "/static/theme.js";
 
 const CACHE_MILLISECONDS = 2000;
 const LOADING_MILLISECONDS = 300; // between two looks whether Neuroglancer has a layer
-const THEMES = ["system", "light", "dark"];
 
 const config = JSON.parse(document.getElementById("config").textContent);
 const byId = (id) => document.getElementById(id);
@@ -134,11 +135,6 @@ function showControls() {
 
 // ---- the server
 
-function showBytes(n) {
-  const power = n > 0 ? Math.min(Math.floor(Math.log2(n) / 10), 4) : 0;
-  return `${(n / 1024 ** power).toFixed(power ? 1 : 0)} ${["B", "KiB", "MiB", "GiB", "TiB"][power]}`;
-}
-
 async function showCache() {
   if (!document.hidden) {
     try {
@@ -178,30 +174,8 @@ function copyFrom(button) {
   else mark();
 }
 
-function setTheme(name) {
-  document.documentElement.dataset.theme = name;
-  byId("theme").textContent = `Theme: ${name}`;
-  try {
-    localStorage.setItem("theme", name);
-  } catch {
-    // a browser that keeps nothing shows the system's theme next time
-  }
-}
-
-function rememberedTheme() {
-  try {
-    return localStorage.getItem("theme") ?? "system";
-  } catch {
-    return "system";
-  }
-}
-
 byId("use-viewer").addEventListener("click", () => use("viewer"));
 byId("use-slices").addEventListener("click", () => use("slices"));
-byId("theme").addEventListener("click", () => {
-  const now = document.documentElement.dataset.theme;
-  setTheme(THEMES[(THEMES.indexOf(now) + 1) % THEMES.length]);
-});
 byId("toggle-panel").addEventListener("click", () => {
   const open = byId("panel").toggleAttribute("hidden") === false;
   byId("toggle-panel").setAttribute("aria-expanded", open);
@@ -214,6 +188,5 @@ for (const select of document.querySelectorAll(".choose select"))
     select.form.requestSubmit();
   });
 
-setTheme(THEMES.includes(rememberedTheme()) ? rememberedTheme() : "system");
 choose();
 showCache();
