@@ -3,11 +3,11 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench bench-quick clean
+.PHONY: help demo test check docs notebooks bench bench-quick clean
 
 VENV_PYTHON := .venv/bin/python
 STAMP := .venv/installed
-EXTRAS := test,dev
+EXTRAS := test,dev,docs,boss,cloud
 # More options for pytest: make test PYTEST_OPTIONS="-k halo"
 PYTEST_OPTIONS ?=
 
@@ -19,7 +19,9 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 help:
 	@echo "make demo    predict a made volume with a made ilastik project, into ./demo-output"
 	@echo "make test    run all the tests"
-	@echo "make check   style, types, import direction, code in the docs"
+	@echo "make check   style, types, import direction, code in the docs, the docs themselves"
+	@echo "make docs    the documentation as pages, into build/docs"
+	@echo "make notebooks  run all notebooks and keep what they show"
 	@echo "make bench   measure everything beside its peers, half an hour, into docs/performance.md; or make bench-quick"
 	@echo "make clean   remove the environment, the demo's output and caches"
 
@@ -38,6 +40,14 @@ check: $(STAMP)
 	@$(VENV_PYTHON) -m mypy
 	@echo "== import direction, code in the docs"
 	@$(VENV_PYTHON) -m pytest -q tests/test_imports.py tests/docs
+	@$(MAKE) --no-print-directory docs
+
+docs: $(STAMP)
+	@echo "== documentation, into build/docs"
+	@$(VENV_PYTHON) -m sphinx -q -W --keep-going -b html docs build/docs
+
+notebooks: $(STAMP)
+	@$(VENV_PYTHON) -m tests.notebooks.execute
 
 # vigra comes from the system, as the package python3-vigra; without it, its columns say so.
 bench: .venv/peers

@@ -29,7 +29,7 @@ COMFORTABLE = 96 * MIB
 CHUNK_BYTES = 64 * MIB  # of the widest result: 64^3 voxels of 64 float32 channels; features can have hundreds
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Plan:
     """Everything that is decided before a run; made by `make`.
 
@@ -93,6 +93,17 @@ class Plan:
     def blocks(self) -> Iterator[Box]:
         """The region cut into blocks, in C order."""
         return grid(self.region, self.block)
+
+    def __repr__(self) -> str:
+        results = ", ".join(result.name for result in self.results)
+        shape, block = ("x".join(map(str, sizes)) for sizes in (self.region.shape, self.block))
+        return f"<Plan of {results}: {shape} voxels (t z y x) in {self.n_tasks:,} blocks of {block}>"
+
+    def _repr_html_(self) -> str:
+        """What Jupyter shows: the costs, and the blocks with what one of them reads."""
+        from pipeline import markup, volume_description  # both need this module
+
+        return markup.tables([volume_description.describe_plan(self)]) + markup.draw_blocks(self)
 
 
 def make(

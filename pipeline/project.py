@@ -152,6 +152,12 @@ class Project:
     def __hash__(self) -> int:
         return hash(self.digest)
 
+    def _repr_html_(self) -> str:
+        """What Jupyter shows: the tables of ``voxelforest info``."""
+        from pipeline import description, markup  # they need the classes above
+
+        return markup.tables(description.describe(self))
+
     def __repr__(self) -> str:
         last = self.stages[-1]
         return (

@@ -227,7 +227,8 @@ def open_volume(
     -------
     xarray.DataArray
         Dims from ``t c z y x`` in that order over a Dask array, one task for each chunk; ``attrs`` hold `spacing`
-        and `units` by axis where they are known. A slice reads no more than itself.
+        and `units` by axis, and the coordinate c the channels' names, where they are known. A slice reads no more than
+        itself.
 
     Examples
     --------
@@ -256,7 +257,10 @@ def as_array(volume: Volume) -> xarray.DataArray:
     chunks = _compute_chunks(volume.shape, volume.chunks, volume.dtype.itemsize)
     lazy = sliced_array(volume, chunks, f"raw-{volume.digest}")
     attrs = {name: value for name, value in (("spacing", volume.spacing), ("units", volume.units)) if value}
-    array = xarray.DataArray(lazy, dims=tuple(volume.dims), name="raw", attrs=attrs)
+    names = volume.channel_names
+    named = "c" in volume.dims and len(set(names)) == len(names) > 0  # `sel` wants one channel for a name
+    coords = {"c": list(names)} if named else {}
+    array = xarray.DataArray(lazy, coords, tuple(volume.dims), name="raw", attrs=attrs)
     array.encoding["volume"] = volume
     return array
 

@@ -40,7 +40,7 @@ def describe(volume: Volume, project: Project | None) -> tuple[tuple[Section, ..
 
         plan = planning.make(volume.whole, volume.n_channels, str(volume.dtype), volume.dims, project)
         document["plan"] = _plan_document(plan)
-        sections.append(_plan_section(plan, document["plan"]))
+        sections.append(describe_plan(plan))
     return tuple(sections), document
 
 
@@ -73,7 +73,8 @@ def _plan_document(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _plan_section(plan: Plan, document: dict[str, Any]) -> Section:
+def describe_plan(plan: Plan) -> Section:
+    """What predicting will take, as a table."""
     return Section(
         "Predicting probabilities",
         (),
@@ -82,7 +83,7 @@ def _plan_section(plan: Plan, document: dict[str, Any]) -> Section:
             ("block of one task", _named("tzyx", plan.block)),
             ("tasks", f"{plan.n_tasks:,}"),
             ("memory of one task", readable_bytes(plan.task_bytes)),
-            ("raw data read, halos included", readable_bytes(document["read_bytes"])),
+            ("raw data read, halos included", readable_bytes(plan.read_bytes)),
             ("output before compression", readable_bytes(plan.output_bytes)),
         ),
     )

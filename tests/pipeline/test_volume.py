@@ -139,6 +139,25 @@ def test_spacing_follows_its_dimension_when_the_caller_renames_it(tmp_path: Path
     assert open_raw(path, axes="xyt").spacing == {"x": 1.0, "y": 2.0, "t": 3.0}
 
 
+@pytest.mark.parametrize(("names", "coordinate"), [(("a", "b"), ["a", "b"]), (("a", "a"), None), (("a",), None)])
+def test_channels_are_chosen_by_name_where_there_is_one_for_each(
+    names: tuple[str, ...], coordinate: list[str] | None
+) -> None:
+    source = CountingSource(
+        url="v",
+        shape=(2, 4, 6),
+        chunks=(1, 4, 6),
+        dtype=np.dtype("u1"),
+        axes="cyx",
+        fingerprint="",
+        channel_names=names,
+    )
+    array = volume.as_array(Volume(source, "cyx", "its own", None))
+    assert (list(array.coords["c"].values) if "c" in array.coords else None) == coordinate
+    if coordinate:
+        assert array.sel(c="b").dims == ("y", "x")
+
+
 def test_array_carries_spacing_and_the_volume(tmp_path: Path) -> None:
     raw = open_volume(write_tagged(tmp_path))
     assert raw.attrs == {"spacing": {"z": 1.0, "y": 2.0, "x": 3.0}}
