@@ -12,7 +12,8 @@ def render() -> str:
     """All commands with their arguments and options, as Markdown, from what ``--help`` is made of."""
     cli.join_commands()
     command = typer.main.get_command(cli.app)
-    with typer.Context(command, info_name="voxelforest") as context:
+    context = typer.Context(command, info_name="voxelforest")
+    with context:
         page = get_docs_for_click(obj=command, ctx=context, name="voxelforest", title="Commands")
     # Lines of usage are no commands to type: tests run blocks of `console`.
     return page.replace("```console", "```text").rstrip() + "\n"
