@@ -121,7 +121,7 @@ class Session:
         base = raw.get("base_resolution", 0)
         if dtype not in DTYPES or kind not in KINDS or base != 0:
             raise ArchiveError(
-                f"{place}: is a {kind[:40]} of {dtype[:40]} at base resolution {base!s:.40}; only images and "
+                f"{place}: is an {kind[:40]} of {dtype[:40]} at base resolution {base!s:.40}; only images and "
                 f"annotations of {', '.join(DTYPES)} at 0 are read",
                 code="answer",
             )

@@ -59,7 +59,7 @@ def configured_token() -> str:
         With the code ``no_token``, saying what to set; ``bad_token``, if it cannot be one.
     """
     given, file = settings().boss_token, settings().boss_token_file
-    if given is not None:
+    if given is not None and given.get_secret_value():
         return check_token(given.get_secret_value())
     if file is None:
         raise TokenError(f"There is no token for the archive: {HOW}", code="no_token")
