@@ -23,7 +23,7 @@ _LOCAL_HEADER = struct.Struct("<8xQQQ")
 _NO_FREE_BLOCK = 1
 _SUPERBLOCK = b"\x89HDF\r\n\x1a\n"
 _SCANNED_BYTES = 256 << 20
-"""How far a file is searched for local heaps: projects are smaller, unless whole volumes were copied into them."""
+"""How far a file is searched for heaps: projects are smaller, unless whole volumes were copied into them."""
 
 _WINDOW = 4 << 20
 _NEXT = struct.Struct("<Q")
@@ -32,25 +32,27 @@ _OBJECT = struct.Struct("<HxxxxxxQ")
 _REFERENCE = struct.Struct("<IQ4x")
 
 
-def local_heaps_are_sound(descriptor: int) -> bool:
-    """Whether the free blocks of every local heap in a file come to an end.
+def check_local_heap(descriptor: int, base: int, address: int) -> None:
+    """Refuse the names of a group if their free blocks do not come to an end.
 
     Parameters
     ----------
     descriptor : int
-        A file open for reading; of very large ones the beginning is searched.
+        A file open for reading.
+    base : int
+        Where its addresses begin.
+    address : int
+        Of the heap.
+
+    Raises
+    ------
+    ValueError
     """
-    base = _find_superblock(descriptor)
-    overlap = _LOCAL_HEADER.size
-    for start in range(0, min(os.fstat(descriptor).st_size, _SCANNED_BYTES), _WINDOW):
-        window = os.pread(descriptor, _WINDOW + overlap, start)
-        at = window.find(_LOCAL_SIGNATURE)
-        while 0 <= at <= len(window) - _LOCAL_HEADER.size:
-            size, first, address = _LOCAL_HEADER.unpack_from(window, at)
-            if not _free_blocks_end(descriptor, base + address, size, first):
-                return False
-            at = window.find(_LOCAL_SIGNATURE, at + 1)
-    return True
+    header = os.pread(descriptor, _LOCAL_HEADER.size, base + address) if address < 1 << 62 else b""
+    if len(header) == _LOCAL_HEADER.size and header.startswith(_LOCAL_SIGNATURE):
+        size, first, data = _LOCAL_HEADER.unpack(header)
+        if data < 1 << 62 and not _free_blocks_end(descriptor, base + data, size, first):
+            raise ValueError("the names of a group are damaged: their free blocks do not end")
 
 
 def global_heaps_are_sound(descriptor: int) -> bool:
@@ -72,7 +74,7 @@ def global_heaps_are_sound(descriptor: int) -> bool:
     return True
 
 
-def _find_superblock(descriptor: int) -> int:
+def find_superblock(descriptor: int) -> int:
     """Where the HDF5 part of a file begins: 0, or after a user block of 512, 1024, ... bytes."""
     at, size = 0, os.fstat(descriptor).st_size
     while at < size and os.pread(descriptor, len(_SUPERBLOCK), at) != _SUPERBLOCK:
@@ -108,11 +110,25 @@ def strings_are_sound(file: h5py.File, dataset: h5py.Dataset, descriptor: int) -
     if offset is None or properties.get_sizes() != (8, 8):  # widths of addresses and lengths; nobody writes others
         return False
     stored = os.pread(descriptor, dataset.size * _REFERENCE.size, offset)
-    if len(stored) < dataset.size * _REFERENCE.size:
-        return False
-    references = list(_REFERENCE.iter_unpack(stored))
+    whole = len(stored) == dataset.size * _REFERENCE.size
+    return whole and texts_are_sound(descriptor, properties.get_userblock(), stored)
+
+
+def texts_are_sound(descriptor: int, base: int, stored: bytes) -> bool:
+    """Whether reading texts ends, and takes no more memory than the file's size.
+
+    Parameters
+    ----------
+    descriptor : int
+        A file open for reading.
+    base : int
+        Where its addresses begin.
+    stored : bytes
+        What a dataset or an attribute holds: a reference for each text.
+    """
+    references = list(_REFERENCE.iter_unpack(stored[: len(stored) // _REFERENCE.size * _REFERENCE.size]))
     file_size = os.fstat(descriptor).st_size
-    heaps = {properties.get_userblock() + heap for _, heap in references if heap}
+    heaps = {base + heap for _, heap in references if heap}
     return sum(length for length, _ in references) <= file_size and all(
         _heap_ends(descriptor, heap, file_size) for heap in heaps
     )

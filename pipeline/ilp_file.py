@@ -7,7 +7,6 @@ h5py comes out as a `ProjectError` with the code ``not_hdf5``. Pickles are bytes
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 import stat
@@ -22,7 +21,8 @@ from numpy.typing import NDArray
 
 from pipeline.config import settings
 from pipeline.errors import ProjectError
-from pipeline.hdf5_heap import global_heaps_are_sound, local_heaps_are_sound, strings_are_sound
+from pipeline.hdf5_heap import global_heaps_are_sound, strings_are_sound
+from pipeline.hdf5_objects import RawObjects, object_address
 
 _MAX_STRINGS = 10_000
 _SMALL_BYTES = 1 << 20
@@ -50,6 +50,7 @@ class IlpFile:
         self.path = Path(path)
         self._left = settings().ilp_elements
         self._descriptor = self._open_regular()
+        self._raw = RawObjects(self._descriptor)
         try:
             self._file = self._open_hdf5()
         except ProjectError:
@@ -141,15 +142,15 @@ class IlpFile:
         with self._guard(path):
             if not h5py.h5a.exists(dataset.id, name.encode()):
                 return None
-            if not self._has_sound_heaps:
+            if not self._has_sound_texts(dataset, name):
                 raise self.error("not_hdf5", "is damaged where it keeps the texts of its attributes")
             value = dataset.attrs[name]
         text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
         return text if isinstance(text, str) else None
 
-    @functools.cached_property
-    def _has_sound_heaps(self) -> bool:
-        return global_heaps_are_sound(self._descriptor)
+    def _has_sound_texts(self, dataset: h5py.Dataset, attribute: str) -> bool:
+        sound = self._raw.texts_are_sound(object_address(dataset), attribute)
+        return global_heaps_are_sound(self._descriptor) if sound is None else sound
 
     def _find(self, path: str) -> h5py.HLObject | None:
         if path not in self._found:
@@ -167,7 +168,9 @@ class IlpFile:
             if not isinstance(link, h5py.HardLink):
                 kind = "an external" if isinstance(link, h5py.ExternalLink) else "a soft"
                 raise self.error("unsafe_link", f"has {kind} link at {path!r}; only data inside the file is read")
-            return group[name]
+            found = group[name]
+            self._raw.check(object_address(found))
+            return found
 
     def _check_declared(self, dataset: h5py.Dataset, path: str) -> None:
         self.spend(math.prod(dataset.shape), path)
@@ -181,13 +184,12 @@ class IlpFile:
     def _open_hdf5(self) -> h5py.File:
         what = "is not a readable HDF5 file, so it is no ilastik project, or it was cut off"
         try:
-            if local_heaps_are_sound(self._descriptor):
-                return h5py.File(self.path, "r", locking="best-effort")
+            self._raw.check_root()
+            return h5py.File(self.path, "r", locking="best-effort")
         except BlockingIOError as error:
             raise self.error("not_hdf5", "is locked by another program; close it in ilastik first") from error
         except Exception as error:  # h5py answers damage with exceptions of any kind
             raise self.error("not_hdf5", what) from error
-        raise self.error("not_hdf5", what)
 
     def _has_sound_strings(self, dataset: h5py.Dataset) -> bool:
         text = h5py.check_string_dtype(dataset.dtype) is not None

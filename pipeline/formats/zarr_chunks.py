@@ -7,7 +7,6 @@ a chunk, where reading, decoding and copying take 0.18. Arrays whose chunks are 
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ import zarr
 from zarr.core.metadata.v2 import ArrayV2Metadata
 from zarr.registry import get_numcodec
 
+from pipeline.formats.chunk_grid import read_chunks
 from pipeline.formats.chunk_sizes import BLOSC_HEADER, SLACK, decode_chunk
 from pipeline.formats.zarr_folder import check_contained
 from pipeline.formats.zarr_store import check_frame
@@ -51,18 +51,9 @@ class ChunkReader:
 
     def read(self, box: tuple[slice, ...]) -> npt.NDArray[Any]:
         """The voxels of a non-empty box inside the array, in the machine's byte order; may raise anything."""
-        start, chunks = [s.start for s in box], self.array.chunks
-        found = np.empty([s.stop - s.start for s in box], self.dtype.newbyteorder("="))
-        grid = [range(s.start // n, -(-s.stop // n)) for s, n in zip(box, chunks, strict=True)]
         folders = _Folders(self.root)
-        for index in itertools.product(*grid):
-            first = [i * n for i, n in zip(index, chunks, strict=True)]
-            parts = [slice(max(a, s.start), min(a + n, s.stop)) for a, n, s in zip(first, chunks, box, strict=True)]
-            target = tuple(slice(p.start - o, p.stop - o) for p, o in zip(parts, start, strict=True))
-            inside = tuple(slice(p.start - a, p.stop - a) for p, a in zip(parts, first, strict=True))
-            values = self._decode(index, folders)
-            found[target] = self.array.fill_value if values is None else values[inside]
-        return found
+        dtype = self.dtype.newbyteorder("=")
+        return read_chunks(box, self.array.chunks, dtype, self.array.fill_value, lambda i: self._decode(i, folders))
 
     def _decode(self, index: Sequence[int], folders: _Folders) -> npt.NDArray[Any] | None:
         """One chunk; None if it has no file."""

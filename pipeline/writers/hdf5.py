@@ -1,4 +1,7 @@
-"""HDF5 as ilastik exports it: dataset ``exported_data`` with the attributes `axistags`, `drange`, `display_mode`."""
+"""HDF5 as ilastik exports it: dataset ``exported_data`` with the attributes `axistags`, `drange`, `display_mode`.
+
+Axistags have no units, so voxel sizes are written as Fiji's plug-in reads them, too: `element_size_um` of z, y, x.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import numpy as np
 
 from pipeline.guarded_file import GuardedFile
 from pipeline.metadata import OWN_KEY, axistags
-from pipeline.writers.layout import Picture, Readable, read_quietly, whole_file
+from pipeline.writers.layout import Picture, Readable, micrometres, read_quietly, whole_file
 
 DATASET = "exported_data"
 GZIP_LEVEL = 1  # higher ones take several times as long for a few per cent
@@ -46,6 +49,9 @@ def _fill(target: GuardedFile, array: Readable, picture: Picture) -> None:
         data = file.create_dataset(DATASET, picture.shape, spec.dtype, chunks=picture.chunks, **packed)
         data.attrs["axistags"] = axistags(picture.order, spec.spacing)
         data.attrs["display_mode"] = "default"
+        sizes = micrometres(spec)
+        if set(sizes) == {a for a in "zyx" if a in spec.dims}:
+            data.attrs["element_size_um"] = [sizes[a] for a in "zyx" if a in sizes]
         if spec.value_range is not None:
             data.attrs["drange"] = np.array(spec.value_range, spec.dtype)
         data.attrs[OWN_KEY] = json.dumps(picture.record)

@@ -19,6 +19,10 @@ from pipeline.errors import StoreError, WriteError
 from pipeline.images import OME_ORDER, ImageSpec
 from pipeline.pyramid import chunk_boxes, slices
 
+MICROMETRES = {"angstrom": 1e-4, "nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "centimeter": 1e4,
+               "meter": 1e6, "nm": 1e-3, "um": 1.0, "µm": 1.0, "μm": 1.0, "micron": 1.0, "mm": 1e3, "cm": 1e4,
+               "m": 1e6}  # fmt: skip
+
 Array = npt.NDArray[Any]
 Where = tuple[slice, ...]
 
@@ -94,6 +98,18 @@ def check_axes(spec: ImageSpec, order: str) -> None:
     """
     if len(set(order)) != len(order) or not set(spec.dims) <= set(order) <= set(OME_ORDER):
         raise StoreError(f"axes {order!r} do not name each axis of image {spec.name} ({spec.dims}) once")
+
+
+def micrometres(spec: ImageSpec) -> dict[str, float]:
+    """Voxel sizes of z, y, x where they are given; empty unless all of these have a unit of length.
+
+    Parameters
+    ----------
+    spec : ImageSpec
+    """
+    given = {a: spec.units.get(a, "") for a in "zyx" if a in spec.spacing}
+    known = all(unit in MICROMETRES for unit in given.values())
+    return {a: spec.spacing[a] * MICROMETRES[unit] for a, unit in given.items()} if known else {}
 
 
 def arranged(values: Sequence[int], dims: str, order: str, missing: int) -> tuple[int, ...]:

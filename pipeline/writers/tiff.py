@@ -19,7 +19,7 @@ import numpy.typing as npt
 import tifffile
 
 from pipeline.errors import StoreError
-from pipeline.writers.layout import Picture, Readable, fill_mapped, read_quietly, whole_file
+from pipeline.writers.layout import Picture, Readable, fill_mapped, micrometres, read_quietly, whole_file
 
 RECORD_TAG = 65000  # 65000 to 65535 are free for anybody's use
 IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
@@ -28,9 +28,6 @@ CLASSIC_BYTES = 2**32 - 2**25  # offsets have 32 bits; some are left for what is
 PAGE_BYTES = 1024  # more than the tags of one page
 LABELLED_PAGES = 1 << 16  # names are repeated for each plane, in a block of their own that is held in memory
 
-_MICROMETRES = {"angstrom": 1e-4, "nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "centimeter": 1e4,
-                "meter": 1e6, "nm": 1e-3, "um": 1.0, "µm": 1.0, "μm": 1.0, "micron": 1.0, "mm": 1e3, "cm": 1e4,
-                "m": 1e6}  # fmt: skip
 _SECONDS = {"second": 1.0, "s": 1.0, "sec": 1.0, "millisecond": 1e-3, "ms": 1e-3, "microsecond": 1e-6, "us": 1e-6,
             "minute": 60.0, "min": 60.0, "hour": 3600.0, "h": 3600.0}  # fmt: skip
 
@@ -93,21 +90,16 @@ def _is_big(picture: Picture) -> bool:
 def _steps(picture: Picture) -> dict[str, float]:
     """Voxel size by axis: in micrometres and seconds if the units of z, y, x are known, else bare numbers."""
     spacing, units = picture.spec.spacing, picture.spec.units
-    known = _has_length_unit(picture)
-    factors = {a: _MICROMETRES[units[a]] if known else 1.0 for a in "zyx" if a in spacing}
-    factors["t"] = _SECONDS.get(units.get("t", ""), 1.0)
-    return {a: spacing[a] * factor for a, factor in factors.items() if a in spacing}
-
-
-def _has_length_unit(picture: Picture) -> bool:
-    given = [picture.spec.units.get(a) for a in "zyx" if a in picture.spec.spacing]
-    return bool(given) and all(unit in _MICROMETRES for unit in given)
+    steps = {a: spacing[a] for a in "zyx" if a in spacing} | micrometres(picture.spec)
+    if "t" in spacing:
+        steps["t"] = spacing["t"] * _SECONDS.get(units.get("t", ""), 1.0)
+    return steps
 
 
 def _imagej_metadata(picture: Picture, steps: Mapping[str, float]) -> dict[str, Any]:
     spec, channels = picture.spec, picture.length("c")
     found: dict[str, Any] = {"axes": "TZCYX", "mode": "composite" if 1 < channels <= 7 else "grayscale"}
-    if _has_length_unit(picture):
+    if micrometres(picture.spec):
         found["unit"] = "um"
     if "z" in steps:
         found["spacing"] = steps["z"]
@@ -138,7 +130,7 @@ def _ome_metadata(picture: Picture, steps: Mapping[str, float]) -> dict[str, Any
     for axis in "xyz":
         if axis in steps:
             found[f"PhysicalSize{axis.upper()}"] = steps[axis]
-            found[f"PhysicalSize{axis.upper()}Unit"] = "µm" if _has_length_unit(picture) else "pixel"
+            found[f"PhysicalSize{axis.upper()}Unit"] = "µm" if micrometres(picture.spec) else "pixel"
     if "t" in steps:
         found |= {"TimeIncrement": steps["t"], "TimeIncrementUnit": "s"}
     if "c" in spec.dims and spec.channel_names:

@@ -171,3 +171,32 @@ def test_open_files_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         read_whole(open_source(write(tmp_path / str(number), raw=ARRAY)))
     assert len([file for file in psutil.Process().open_files() if file.path.startswith(str(tmp_path))]) == 2
     close_handles()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "axes", "expected"),
+    [
+        ([2.0, 0.5, 0.25], "zyx", {"z": 2.0, "y": 0.5, "x": 0.25}),
+        ([2.0, 0.5, 0.25], "xyz", {"z": 2.0, "y": 0.5, "x": 0.25}),  # always z, y, x, whatever the order of the data
+        ([0.5, 0.25], "cyx", {"y": 0.5, "x": 0.25}),
+        ([0.5], "zyx", {}),
+        ([0.0, 1.0, 1.0], "zyx", {}),
+        ("small", "zyx", {}),
+    ],
+)
+def test_size_of_voxels_in_micrometres(tmp_path: Path, sizes: Any, axes: str, expected: dict[str, float]) -> None:
+    path = write(tmp_path, raw=ARRAY)
+    set_tags(path, axes)
+    with h5py.File(path, "a") as file:
+        file["raw"].attrs["element_size_um"] = sizes
+    source = open_source(path)
+    assert source.spacing == expected
+    assert source.units == dict.fromkeys(expected, "micrometer")
+
+
+def test_size_in_micrometres_goes_before_one_without_a_unit(tmp_path: Path) -> None:
+    path = write(tmp_path, raw=ARRAY)
+    set_tags(path, "tyx", t=3.0, y=500.0, x=250.0)
+    with h5py.File(path, "a") as file:
+        file["raw"].attrs["element_size_um"] = [0.5, 0.25]
+    assert open_source(path).spacing == {"t": 3.0, "y": 0.5, "x": 0.25}

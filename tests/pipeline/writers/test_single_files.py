@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import WriteError
+from pipeline.formats import open_source
 from pipeline.output import read_record
 from tests.oracles import load_golden_module
 from tests.outputs import begin, make_spec, make_values, write_all, write_level_0
@@ -67,6 +68,21 @@ def test_hdf5_carries_the_attributes_of_ilastik(tmp_path: Path, dtype: str, valu
         assert data.attrs["drange"].dtype == dtype
         assert data.attrs["display_mode"] == "default"
         assert data.chunks == (8, 16, 16, 2)
+
+
+@pytest.mark.parametrize(
+    ("unit", "sizes"), [("nanometer", [0.04, 0.004, 0.008]), ("µm", [40.0, 4.0, 8.0]), ("parsec", None), (None, None)]
+)
+def test_hdf5_says_how_large_voxels_are(tmp_path: Path, unit: str | None, sizes: list[float] | None) -> None:
+    units = dict.fromkeys("zyx", unit) if unit else {}
+    spec = make_spec(spacing={"z": 40.0, "y": 4.0, "x": 8.0}, units=units)
+    write_all(begin(tmp_path / "out.h5", spec), {"probabilities": make_values(spec)})
+    with h5py.File(tmp_path / "out.h5") as file:
+        found = file["exported_data"].attrs.get("element_size_um")
+    assert sizes is None if found is None else np.allclose(found, sizes or [], rtol=1e-15)
+    source = open_source(tmp_path / "out.h5")
+    assert source.spacing == pytest.approx(dict(zip("zyx", sizes or (40.0, 4.0, 8.0), strict=True)))
+    assert source.units == (dict.fromkeys("zyx", "micrometer") if sizes else {})
 
 
 def test_unknown_range_is_left_out(tmp_path: Path) -> None:
