@@ -19,6 +19,7 @@ from typing import Annotated
 import typer
 
 from pipeline import (
+    cluster_command,
     comparison_command,
     console,
     models_command,
@@ -87,6 +88,7 @@ app.command()(prediction_command.predict)
 app.command()(segmentation_command.segment)
 app.command()(comparison_command.compare)
 app.command()(training_command.train)
+app.add_typer(cluster_command.app, name="cluster")
 app.add_typer(models_command.models, name="models")
 app.add_typer(jobs_command.jobs, name="jobs")
 

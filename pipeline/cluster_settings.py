@@ -50,6 +50,9 @@ class ClusterSettings(BaseSettings):
     ec2_private: bool = row(
         False, "0 or 1", "Whether instances have private addresses alone: for clients inside the network, or a VPN."
     )
+    ec2_dashboard: bool = row(
+        False, "0 or 1", "Whether Dask's dashboard is open to the client's address, by plain HTTP on port 8787."
+    )
     ec2_spot: bool = row(False, "0 or 1", "Whether workers are spot instances: cheaper, and taken away at times.")
     ec2_profile: str | None = row(
         None, "name", "Instance profile, the role that lets workers read and write object stores.", shown="none"
@@ -63,6 +66,9 @@ class ClusterSettings(BaseSettings):
     ec2_workers: int = row(20, "instances", "Most workers of a cluster on EC2; more are refused.", ge=1)
     ec2_hours: float = row(
         12.0, "hours", "Longest life of a cluster on EC2; its instances switch themselves off then.", gt=0
+    )
+    ec2_spare_seconds: float = row(
+        60.0, "seconds", "How long a worker on EC2 may be spare until a cluster between two bounds gives it back.", ge=0
     )
     ec2_start_seconds: float = row(
         600.0, "seconds", "How long an EC2 instance may take until its part of the cluster answers.", gt=0

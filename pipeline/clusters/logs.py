@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from distributed import Client
@@ -33,10 +33,10 @@ def fetch_logs(client: Client) -> dict[str, Lines]:
     """Lines of the scheduler's log and of each worker's; those that do not answer any more are left out."""
     found: dict[str, Lines] = {}
     with contextlib.suppress(Exception):
-        found["scheduler"] = _lines(client.get_scheduler_logs())
+        found["scheduler"] = log_lines(client.get_scheduler_logs())
     with contextlib.suppress(Exception):
         logs = client.get_worker_logs()
-        found |= {f"worker {address}": _lines(records) for address, records in sorted(logs.items())}
+        found |= {f"worker {address}": log_lines(records) for address, records in sorted(logs.items())}
     return found
 
 
@@ -52,7 +52,6 @@ def write_logs(path: str | os.PathLike[str], logs: Mapping[str, Lines]) -> None:
     write_file(Path(path), ("\n\n".join(parts) + "\n").encode())
 
 
-def _lines(records: object) -> Lines:
-    """Newest come first from Dask; a record is a level and a text."""
-    assert isinstance(records, list | tuple)
-    return [printable(line) for _, text in reversed(records) for line in str(text).splitlines()]
+def log_lines(records: Iterable[tuple[str, str]]) -> Lines:
+    """Records of one of Dask's logs as lines, the oldest first; Dask gives the newest first, with their levels."""
+    return [printable(line) for _, text in reversed(list(records)) for line in str(text).splitlines()]

@@ -1,0 +1,314 @@
+"""dask-cloudprovider's machines and cluster, with the traps closed that its own have.
+
+Each method says which. The classes are made for dask-cloudprovider 2025.9; nothing else in this package knows it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import itertools
+import math
+import time
+from typing import Any
+
+import dask.config
+from dask_cloudprovider.aws.ec2 import EC2Cluster, EC2Instance, EC2Scheduler, EC2Worker
+from distributed.core import Status
+
+from pipeline.clusters.certificates import Certificates
+from pipeline.clusters.logs import log_lines
+from pipeline.config import settings
+from pipeline.ec2.account import Account, explain
+from pipeline.ec2.configuration import DASHBOARD_PORT, SCHEDULER_PORT, Configuration
+from pipeline.ec2.inspection import Site
+from pipeline.ec2.tags import CLUSTER, ROLE, Tags
+from pipeline.errors import ClusterError
+
+USER_DATA_BYTES = 16_384  # EC2's limit, before base64
+LOOPBACK = "127.0.0.1"
+KNOCK_SECONDS = 3.0
+FIRST_BACKOFF, LAST_BACKOFF = 5.0, 300.0  # seconds between attempts to start workers that EC2 refuses
+
+
+class _Machine(EC2Instance):
+    """What scheduler and workers share."""
+
+    role: str
+    asked_at = 0.0
+    returned_at: float | None = None
+    joined = False
+
+    @property
+    def set_env(self) -> str:
+        """Configuration of this role alone: upstream sends all of Dask's, with whatever secrets a user keeps there."""
+        return f'env DASK_INTERNAL_INHERIT_CONFIG="{self.cluster.shared_configuration(self.role)}"'
+
+    @set_env.setter
+    def set_env(self, value: str) -> None:
+        """Upstream's is not taken."""
+
+    async def create_vm(self) -> tuple[str, str | None]:
+        """Start the machine; gives its private address first, which is what other machines are to use.
+
+        Upstream waits without an end, forgets a machine when it is cancelled, and lets workers reach the scheduler by
+        its public address, where a security group does not know them.
+        """
+        self.asked_at = time.monotonic()
+        try:
+            async with asyncio.timeout(settings().ec2_start_seconds):
+                await super().create_vm()
+        except BaseException as error:
+            self.status = Status.failed
+            await asyncio.shield(self.destroy_vm())
+            if isinstance(error, TimeoutError):
+                raise ClusterError(f"EC2 gave {self.name} no address in time", code="ec2") from error
+            if isinstance(error, Exception):
+                raise explain(error, "run_instances") from error
+            raise
+        self.cluster.rented.append(self)
+        return self.instance["PrivateIpAddress"], None if self.use_private_ip else self.instance["PublicIpAddress"]
+
+    async def destroy_vm(self) -> None:
+        """Terminate the machine if there is one; upstream fails where there is none, and leaves others running then."""
+        if self.instance is None:
+            return
+        with contextlib.suppress(Exception):  # the session's last act is to terminate by tag whatever is left
+            await super().destroy_vm()
+        if self.returned_at is None:
+            self.returned_at = time.monotonic()
+
+    @property
+    def hours(self) -> float:
+        """How long it has been rented."""
+        return ((self.returned_at or time.monotonic()) - self.asked_at) / 3600
+
+
+class SchedulerMachine(_Machine, EC2Scheduler):
+    """The scheduler."""
+
+    role = "scheduler"
+
+    async def wait_for_scheduler(self) -> None:
+        """Wait until it answers; upstream does so for ever, and blocks all else meanwhile."""
+        host = (self.external_address or self.address).partition("://")[2].rpartition(":")[0]
+        deadline = time.monotonic() + settings().ec2_start_seconds
+        while not await _answers(host, self.port):
+            state = await self.cluster.state_of(self.instance["InstanceId"])
+            if time.monotonic() > deadline or state not in ("pending", "running"):
+                why = f"is {state}" if state not in ("pending", "running") else "does not answer"
+                raise ClusterError(await self.cluster.say_console(self, f"The scheduler at {host} {why}"), code="ec2")
+            await asyncio.sleep(0.5)
+
+
+class WorkerMachine(_Machine, EC2Worker):
+    """A worker."""
+
+    role = "worker"
+
+    def __init__(self, *args: Any, name: str, **options: Any) -> None:
+        """Upstream gives the worker a name that its cluster does not know, so a dead one is never replaced."""
+        super().__init__(*args, **options)
+        self.command = self.command.replace(self.name, name)
+        self.name = name
+
+
+class MachineCluster(EC2Cluster):
+    """A cluster on EC2.
+
+    Parameters
+    ----------
+    account : Account
+    configuration : Configuration
+    site : Site
+    group : str
+        Security group.
+    certificates : Certificates
+    tags : dict of str
+    expires : datetime
+        When all machines switch themselves off.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        configuration: Configuration,
+        site: Site,
+        group: str,
+        certificates: Certificates,
+        tags: Tags,
+        expires: datetime.datetime,
+    ) -> None:
+        self.account = account
+        self.certificates = certificates
+        self.cluster_id = tags[CLUSTER]
+        self.trouble: ClusterError | None = None
+        self.rented: list[_Machine] = []
+        self.logs: dict[str, list[str]] = {}
+        self._retry_at = 0.0
+        self._backoff = FIRST_BACKOFF
+        self._numbers = itertools.count()
+        super().__init__(
+            region=account.region,
+            bootstrap=False,
+            auto_shutdown=True,
+            ami=configuration.image,
+            docker_image=configuration.container,
+            scheduler_instance_type=configuration.scheduler_type,
+            worker_instance_type=configuration.worker_type,
+            vpc=site.subnet.vpc,
+            subnet_id=site.subnet.id,
+            security_groups=[group],
+            filesystem_size=configuration.disk,
+            iam_instance_profile={"Name": configuration.profile} if configuration.profile else {},
+            use_private_ip=configuration.private,
+            spot=configuration.spot,
+            volume_tags=dict(tags),
+            extra_bootstrap=[switch_off_at(expires)],
+            env_vars={"AWS_DEFAULT_REGION": account.region},
+            docker_args="--entrypoint=",  # the image may have the command line of this package as its own
+            scheduler_options={
+                "port": SCHEDULER_PORT,
+                "idle_timeout": f"{math.ceil(settings().ec2_idle_seconds)}s",
+                "dashboard_address": f"{'' if configuration.dashboard else LOOPBACK}:{DASHBOARD_PORT}",
+            },
+            worker_options={
+                "nthreads": site.threads,
+                "memory_limit": site.memory,
+                "death_timeout": f"{math.ceil(settings().ec2_orphan_seconds)}s",
+                "dashboard": False,
+                "dashboard_address": f"{LOOPBACK}:0",
+            },
+            security=False,  # given in `_start`: upstream would put it into the configuration of the whole process
+            protocol="tls",
+            asynchronous=True,
+        )
+        for options, role in ((self.scheduler_options, "scheduler"), (self.worker_options, "worker")):
+            options["instance_tags"] = {**self.instance_tags, **tags, ROLE: role}
+
+    def _log(self, log: str) -> None:
+        """Keep what upstream would print."""
+        self.logs.setdefault("machines", []).append(f"{datetime.datetime.now(datetime.UTC):%H:%M:%S} {log}")
+
+    def shared_configuration(self, role: str) -> str:
+        """What a machine of this role is told of Dask's configuration."""
+        return str(dask.config.serialize(self.certificates.configuration(role)))
+
+    async def _start(self) -> None:
+        """Put in our machines, which upstream's constructor overwrites, and certificates."""
+        self.security = self.certificates.client
+        self.scheduler_class, self.worker_class = SchedulerMachine, WorkerMachine
+        self._check_user_data()
+        await super()._start()
+
+    def _check_user_data(self) -> None:
+        """Before the first machine, since the limit is the same for all: EC2 would refuse the workers only later."""
+        scheduler = SchedulerMachine(**self.scheduler_options)
+        worker = WorkerMachine("tls://255.255.255.255:65535", name=f"{self.cluster_id}-9999", **self.worker_options)
+        for machine in (scheduler, worker):
+            self.render_process_cloud_init(machine)
+
+    def render_process_cloud_init(self, process: Any) -> str:
+        """What a machine is told to do when it starts.
+
+        Raises
+        ------
+        ClusterError
+            If it is longer than EC2 takes.
+        """
+        text = str(super().render_process_cloud_init(process))
+        if len(text.encode()) > USER_DATA_BYTES:
+            raise ClusterError(
+                f"What a {process.role} is told when it starts takes {len(text.encode()):,} bytes, and EC2 takes "
+                f"{USER_DATA_BYTES:,}: use shorter names of images",
+                code="ec2",
+            )
+        return text
+
+    def _new_worker_name(self, worker_number: int) -> str:
+        """A name that is never used again: a scheduler refuses a worker under the name of one it still believes in."""
+        return f"{self.cluster_id}-{next(self._numbers)}"
+
+    def scale(self, n: int = 0, memory: Any = None, cores: Any = None) -> Any:
+        """Go to `n` workers: more only when EC2's last refusal is a while ago, fewer without losing what they hold."""
+        if n > len(self.worker_spec) and time.monotonic() < self._retry_at:
+            return None
+        if n < len(self.worker_spec) and self.status == Status.running:
+            self.loop.add_callback(self.retire, n)
+            return None
+        return super().scale(n, memory, cores)
+
+    async def retire(self, n: int) -> None:
+        """Go down to `n` workers; results they hold move to those that stay, before their machines end."""
+        too_many = len(self.worker_spec) - n
+        connected = {worker["name"] for worker in self.scheduler_info["workers"].values()}
+        chosen = [name for name in self.worker_spec if name not in connected][:too_many]
+        if len(chosen) < too_many:
+            chosen += await self.scheduler_comm.workers_to_close(n=too_many - len(chosen), attribute="name")
+            if len(chosen) < too_many:  # busy ones are never proposed
+                chosen += [name for name in reversed(self.worker_spec) if name not in chosen][: too_many - len(chosen)]
+        await self.retire_named(chosen)
+
+    async def retire_named(self, names: list[str]) -> None:
+        """Let workers go, gracefully, keeping what they have logged."""
+        addresses = [address for address, w in self.scheduler_info["workers"].items() if w["name"] in names]
+        with contextlib.suppress(Exception):
+            found = await self.scheduler_comm.worker_logs(workers=addresses)
+            self.logs |= {f"worker {address}": log_lines(records) for address, records in found.items()}
+        await self.scheduler_comm.retire_workers(names=names, close_workers=True, remove=True)
+        await self.scale_down(names)
+
+    async def _correct_state_internal(self) -> None:
+        """Start and end machines as planned; those that EC2 refuses are taken out of the plan, and `trouble` says why.
+
+        Upstream keeps them in the plan, so they count as started for ever.
+        """
+        try:
+            await super()._correct_state_internal()
+        except Exception as error:
+            self.trouble = explain(error, "run_instances")
+            self._retry_at = time.monotonic() + self._backoff
+            self._backoff = min(2 * self._backoff, LAST_BACKOFF)
+        else:
+            if self.workers:
+                self._backoff = FIRST_BACKOFF
+        for name in [name for name, worker in self.workers.items() if worker.status != Status.running]:
+            del self.workers[name]
+            self.worker_spec.pop(name, None)
+
+    async def give_up(self, name: str) -> None:
+        """End a worker that never came, and take it out of the plan."""
+        worker = self.workers.pop(name)
+        self.worker_spec.pop(name, None)
+        await worker.close()
+
+    async def state_of(self, machine: str) -> str:
+        """State of a machine, as EC2 names it; pending where EC2 does not know it yet."""
+        try:
+            answer = await asyncio.to_thread(self.account.call, "describe_instances", InstanceIds=[machine])
+        except ClusterError:
+            return "pending"
+        return str(answer["Reservations"][0]["Instances"][0]["State"]["Name"])
+
+    async def say_console(self, machine: _Machine, sentence: str) -> str:
+        """A sentence about a machine, with what it wrote to its console."""
+        lines = await asyncio.to_thread(self.account.console, machine.instance["InstanceId"])
+        said = " | ".join(lines) or "nothing yet"
+        return f"{sentence} after {time.monotonic() - machine.asked_at:.0f} s; its console says: {said}"
+
+
+def switch_off_at(expires: datetime.datetime) -> str:
+    """A command for a starting machine: end at a time, whatever happens. EC2 terminates machines that switch off."""
+    at = int(expires.timestamp())
+    return f"'shutdown -h +$(m=$(( ({at} - $(date +%s)) / 60 )); [ $m -gt 0 ] && echo $m || echo 0)'"
+
+
+async def _answers(host: str, port: int) -> bool:
+    try:
+        async with asyncio.timeout(KNOCK_SECONDS):
+            _, writer = await asyncio.open_connection(host, port)
+    except OSError:
+        return False
+    writer.close()
+    return True
