@@ -106,6 +106,8 @@ class WorkerMachine(_Machine, EC2Worker):
     """A worker."""
 
     role = "worker"
+    command: str
+    name: str
 
     def __init__(self, *args: Any, name: str, **options: Any) -> None:
         """Upstream gives the worker a name that its cluster does not know, so a dead one is never replaced."""
