@@ -1,0 +1,266 @@
+"""The pictures of measurements: brightness, its distribution and its correlation, sizes and neighbours."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.report.detections import ALL, Detections, Floats, Group
+from pipeline.report.drawing import (
+    DIVERGING,
+    Frame,
+    color,
+    figure,
+    hex_color,
+    is_dark,
+    label,
+    mark,
+    paint,
+    picture,
+    svg,
+    table,
+    tell,
+    text,
+)
+from pipeline.report.statistics import (
+    CLIP,
+    NEIGHBOUR_BINS,
+    choose_representatives,
+    correlate,
+    estimate_density,
+    explained_variance,
+    measure_neighbours,
+    order_alike,
+)
+
+SATURATED = 3.0  # standard deviations that have the strongest colour
+CELL = 34.0
+RIDGE = 46.0
+LONGEST = 22  # characters of a name along an axis
+
+
+def shorten(name: str) -> str:
+    """A name that fits beside a picture; tables have the whole one."""
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+
+
+def legend(groups: tuple[Group, ...]) -> str:
+    """Which colour is which group."""
+    items = (mark("li", mark("i", class_=color(g.number)), text(f"{g.name} ({len(g.rows):,})")) for g in groups)
+    return mark("ul", *items, class_="legend")
+
+
+def draw_means(found: Detections) -> str:
+    """Mean score of every channel in all detections and in each class, as cells."""
+    groups = [g for g in found.groups if len(found.measured_of(g))]
+    scores = np.array([found.scores(found.measured_of(g)).mean(axis=0) for g in groups])
+    return figure(
+        _cells(
+            scores, [g.name for g in groups], list(found.channels), SATURATED / 2, "Mean score by class and channel"
+        ),
+        "Mean score of each channel: how many standard deviations a group lies above (red) or below (blue) the mean of "
+        "all measured detections.",
+    )
+
+
+def tabulate_sums(found: Detections) -> str:
+    """Mean, median and deviation of the measurements as they are in the table."""
+    rows = []
+    for group in found.groups:
+        values = found.sums[found.measured_of(group)]
+        for k, name in enumerate(found.channels if len(values) else ()):
+            column = values[:, k]
+            numbers = (column.mean(), np.median(column), column.std(), column.min(), column.max())
+            rows.append((f"{name}, {group.name}", f"{len(column):,}", *(tell(float(n)) for n in numbers)))
+    head = ("channel, class", "detections", "mean", "median", "deviation", "smallest", "largest")
+    return table(head, rows, "Measurements as the table of results has them")
+
+
+def draw_heat_map(found: Detections) -> str:
+    """Scores of single detections, one row each, class by class."""
+    blocks, bounds = [], [0]
+    for group in found.classes or found.groups:
+        scores = found.scores(found.measured_of(group))
+        share = round(1000 * len(scores) / len(found.measured)) if len(found.measured) > 1000 else len(scores)
+        chosen = scores[choose_representatives(scores, max(share, 1))] if len(scores) else scores
+        blocks.append(chosen[order_alike(chosen)])
+        bounds.append(bounds[-1] + len(chosen))
+    scores = np.concatenate(blocks)
+    pixels = paint((scores / SATURATED + 1) / 2, DIVERGING)
+    width, height, left, top = max(60.0 * len(found.channels), 240.0), 380.0, 110.0, 12.0
+    parts = [picture(pixels, left, top, width, height)]
+    for k, name in enumerate(found.channels):
+        across = left + (k + 0.5) * width / len(found.channels)
+        parts.append(_slanted(across, top + height + 14, shorten(name)))
+    for group, low, high in zip(found.classes or found.groups, bounds, bounds[1:], strict=False):
+        a, b = (top + height * n / bounds[-1] for n in (low, high))
+        if high > low:
+            parts.append(
+                mark("rect", x=left - 7, y=a, width=5, height=max(b - a, 1), class_=f"bar {color(group.number)}")
+            )
+            parts.append(label(left - 12, (a + b) / 2 + 4, shorten(group.name), "end"))
+    many = len(found.measured) > len(scores)
+    sort = f"{len(scores):,} of {len(found.measured):,}, chosen far apart from each other" if many else "all"
+    drawing = svg(left + width + 12, top + height + 84, f"Heat map of scores, {sort}", *parts)
+    caption = (
+        f"One row for each detection that was measured ({sort}), one column for each channel; similar rows are "
+        f"neighbours. Red is bright, blue is dark, full colour at {SATURATED:g} standard deviations."
+    )
+    return figure(drawing, caption)
+
+
+def draw_distributions(found: Detections) -> str:
+    """How scores are distributed: one line of curves for each channel."""
+    rows = max(len(found.channels), 1)
+    frame = Frame(760, RIDGE * (rows + 1) + 60, (-CLIP, CLIP), (0, 1), left=150, bottom=44)
+    parts = [frame.axes("score (standard deviations from the mean of all)", y_ticks=False)]
+    everything = found.scores(found.measured)
+    groups = [(g, found.scores(found.measured_of(g))) for g in found.groups]
+    for k, name in enumerate(found.channels):
+        base = frame.height - frame.bottom - RIDGE * (rows - k - 1) - 2
+        parts.append(mark("line", x1=frame.left, x2=frame.width - frame.right, y1=base, y2=base, class_="grid"))
+        parts.append(label(frame.left - 10, base - 4, shorten(name), "end"))
+        if np.ptp(everything[:, k]) == 0:
+            across = frame.place(0.0, 0.0)[0]
+            parts.append(mark("line", x1=across, x2=across, y1=base, y2=base - RIDGE, class_="curve c0"))
+            continue
+        curves = [(g, *estimate_density(s[:, k])) for g, s in groups if len(s) > 1 and np.ptp(s[:, k]) > 0]
+        tallest = max(density.max() for _, _, density in curves)
+        for group, places, density in curves:
+            lane = Frame(frame.width, base, frame.x, (0, 1), left=frame.left, bottom=0, top=base - 1.35 * RIDGE)
+            if group.name == ALL and group.number == 0:
+                parts.append(lane.line(places, density / tallest, "area c0", closed=True))
+            parts.append(lane.line(places, density / tallest, f"curve {color(group.number)}"))
+    names = ", ".join(found.channels)
+    drawing = svg(frame.width, frame.height, f"Distributions of the scores of {names}", *parts)
+    caption = (
+        "Distribution of the scores in each channel, smoothed with a Gaussian of Scott's bandwidth and scaled to the "
+        "tallest curve; the filled one is of all detections. Scores beyond 5 count at the ends."
+    )
+    return figure(drawing, caption, legend(found.groups))
+
+
+def draw_correlations(found: Detections) -> str:
+    """How channels are correlated over all detections and in each class."""
+    figures = []
+    for group in found.groups:
+        scores = found.scores(found.measured_of(group))
+        if len(scores) < 2 or (group.number and len(scores) == len(found.measured)):
+            continue
+        names = list(found.channels)
+        cells = _cells(correlate(scores), names, names, 1.0, f"Correlation of channels, {group.name}")
+        figures.append(figure(cells, f"{group.name}: Pearson's correlation over {len(scores):,} detections."))
+    if not figures:
+        return mark("p", "Correlations need at least two measured detections.", class_="soft")
+    return mark("div", *figures, class_="row")
+
+
+def draw_scree(found: Detections) -> str:
+    """How much of the variation lies in few directions."""
+    shares = explained_variance(found.scores(found.measured))
+    if len(found.measured) < 2 or not shares.any():
+        return ""
+    frame = Frame(420, 220, (0, len(shares)), (0, 1))
+    parts = [frame.axes("", "share of the sum")]
+    for k, share in enumerate(shares):
+        (left, top), (right, bottom) = frame.place([k + 0.15, k + 0.85], [share, 0]).tolist()
+        parts.append(mark("rect", x=left, y=top, width=right - left, height=bottom - top, class_="bar c1"))
+    parts.append(frame.line(np.arange(len(shares)) + 0.5, np.cumsum(shares), "curve c2"))
+    told = ", ".join(f"{share:.0%}" for share in shares)
+    drawing = svg(frame.width, frame.height, f"Scree plot; shares of the directions: {told}", *parts)
+    return figure(
+        drawing, "Singular values of the scores as shares of their sum, and added up: few directions, few causes."
+    )
+
+
+def draw_sizes(found: Detections) -> str:
+    """How large detections are."""
+    sizes = found.table["size"].to_numpy(np.float64)
+    low, high = float(sizes.min()), float(sizes.max())
+    edges = np.geomspace(max(low, 1), max(high, low + 1, 2) * 1.0001, 31)
+    frame = Frame(460, 240, (float(np.log10(edges[0])), float(np.log10(edges[-1]))), (0, 1), left=16)
+    parts = [_log_axis(frame)]
+    for group in found.groups:
+        counts = np.histogram(sizes[group.rows].clip(edges[0]), edges)[0]
+        steps = _steps(counts / max(counts.max(), 1))
+        parts.append(frame.line(np.repeat(np.log10(edges), 2)[1:-1], steps, f"curve {color(group.number)}"))
+    drawing = svg(frame.width, frame.height, f"Histogram of sizes from {tell(low)} to {tell(high)} voxels", *parts)
+    return figure(
+        drawing, "Sizes of detections in voxels, each curve scaled to its tallest step; the axis is logarithmic."
+    )
+
+
+def draw_neighbours(found: Detections) -> str:
+    """How far detections are from the nearest other one of their group."""
+    volume, unit = float(found.space.extent.prod()), found.space.unit
+    measured = [(g, measure_neighbours(found.positions[g.rows], volume)) for g in found.groups]
+    measured = [(g, n) for g, n in measured if len(n.distances)]
+    if not measured:
+        return mark("p", "Distances need at least two detections.", class_="soft")
+    top = float(max(np.quantile(n.distances, 0.995) for _, n in measured)) or 1.0
+    edges = np.linspace(0, top, NEIGHBOUR_BINS + 1)
+    frame = Frame(560, 260, (0, top), (0, 1), left=16)
+    parts, rows = [frame.axes(f"distance to the nearest of the same group ({unit})", y_ticks=False)], []
+    for group, near in measured:
+        counts = np.histogram(near.distances.clip(0, top), edges)[0]
+        steps = _steps(counts / max(counts.max(), 1))
+        parts.append(frame.line(np.repeat(edges, 2)[1:-1], steps, f"curve {color(group.number)}"))
+        d = near.distances
+        numbers = (d.mean(), np.median(d), d.min(), d.max(), near.expected, d.mean() / (near.expected or np.inf))
+        rows.append((group.name, f"{len(d):,}", *(tell(float(n)) for n in numbers)))
+    drawing = svg(frame.width, frame.height, f"Histogram of distances between nearest neighbours in {unit}", *parts)
+    head = ("group", "detections", "mean", "median", "smallest", "largest", "at random", "mean / at random")
+    caption = f"Distances to the nearest neighbour of the same group, in {unit}"
+    explained = (
+        "Distances to the nearest neighbour of the same group. “At random” is the mean that as many places "
+        "without any order have in such a volume: below 1, detections come in clusters; above 1, they keep apart."
+    )
+    return figure(drawing, explained, legend(found.groups)) + table(head, rows, caption)
+
+
+def _cells(values: Floats, rows: list[str], columns: list[str], strongest: float, title: str) -> str:
+    """Numbers as coloured cells."""
+    left, top = 150.0, 6.0
+    parts = []
+    pixels = paint((values / strongest + 1) / 2, DIVERGING)
+    for i, name in enumerate(rows):
+        parts.append(label(left - 8, top + (i + 0.5) * CELL + 4, shorten(name), "end"))
+        for k in range(len(columns)):
+            across, down = left + k * CELL * 1.25, top + i * CELL
+            shade = pixels[i, k]
+            parts.append(
+                mark("rect", x=across, y=down, width=CELL * 1.25 - 1, height=CELL - 1, fill=hex_color(shade))
+                + label(
+                    across + CELL * 0.62,
+                    down + CELL / 2 + 4,
+                    f"{values[i, k]:.2f}".replace("-0.00", "0.00"),
+                    "middle",
+                    "on-dark" if is_dark(shade) else "on-light",
+                )
+            )
+    bottom = top + len(rows) * CELL
+    parts += [_slanted(left + (k + 0.5) * CELL * 1.25, bottom + 14, shorten(name)) for k, name in enumerate(columns)]
+    return svg(left + len(columns) * CELL * 1.25 + 20, bottom + 84, title, *parts)
+
+
+def _slanted(across: float, down: float, name: str) -> str:
+    turned = f"rotate(-40 {across:.1f} {down:.1f})"
+    return mark("text", text(name), x=across, y=down, text_anchor="end", transform=turned)
+
+
+def _steps(counts: Floats) -> Floats:
+    return np.repeat(counts, 2)
+
+
+def _log_axis(frame: Frame) -> str:
+    """A logarithmic axis of voxels."""
+    parts = [frame.line(frame.x, (0, 0), "axis")]
+    low, high = frame.x
+    for power in range(int(np.floor(low)), int(np.ceil(high)) + 1):
+        for factor in (1, 2, 5):
+            value = float(np.log10(factor * 10.0**power))
+            if low <= value <= high:
+                across, down = frame.place(value, 0).tolist()
+                parts += [mark("line", x1=across, x2=across, y1=down, y2=down + 4, class_="axis")]
+                parts += [label(across, down + 16, tell(factor * 10.0**power), "middle", "tick")]
+    middle = (frame.left + frame.width - frame.right) / 2
+    return "".join([*parts, label(middle, frame.height - 4, "voxels", "middle")])
