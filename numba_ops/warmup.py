@@ -7,14 +7,14 @@ from collections.abc import Callable
 import numpy as np
 from numba.core import event
 
-from numba_ops import census, components, smoothing
+from numba_ops import boxes, census, components, projection, smoothing
 from numba_ops._jit import freeze
 from numba_ops.features import slabs
 from numba_ops.forest import pack, predict_rows
 from numba_ops.stack import FEATURES, build
 
 # Sets of kernels: who needs one waits for no other.
-PREDICTION, LABELS, MEASURES = "prediction", "labels", "measures"
+PREDICTION, LABELS, MEASURES, BOXES = "prediction", "labels", "measures", "boxes"
 
 
 class _Compilations(event.Listener):
@@ -105,8 +105,32 @@ def _measure() -> None:
     census.merge_sums(starts, sums, np.empty((1, 1)))
 
 
+def _box() -> None:
+    """Statistics, detection, measurement and classification of a few voxels, of all types that they take."""
+    block, out = freeze(np.zeros((3, 3, 3), np.uint8)), np.empty((1, 1, 1), np.int32)
+    boxes.box_covariances(block, block, out)
+    two = freeze(np.ones(2))
+    boxes.original_map(block, block, two, two, np.empty((1, 1, 1)))
+    boxes.count_between(freeze(np.zeros(1)), freeze(np.arange(3.0)), np.zeros(2, np.int64))
+    boxes.count_bins(freeze(out.reshape(-1)), 0, 1, np.zeros(2, np.int64))
+    corner, scale, wide = np.zeros((1, 3), np.int64), freeze(np.zeros(3)), np.zeros((3, boxes.PLANE_SUMS), np.uint64)
+    boxes.cut_boxes(block, corner, np.empty((1, 1, 1, 1), np.uint8))
+    for dtype in (np.uint8, np.uint16, np.uint32, np.uint64):
+        values = freeze(np.zeros((3, 3, 3), dtype))
+        (boxes.sum_planes if values.itemsize <= 2 else boxes.sum_wide_planes)(values, wide)
+        boxes.sum_boxes(values, corner, 1, 1, np.empty((1, 1, 2), np.uint64))
+        boxes.wrap_scores(values, scale, scale, np.empty((3, 3, 3), dtype))
+        if values.itemsize > 1:
+            boxes.scale_to_bytes(values.reshape(-1), 1.0, np.empty(27, np.uint8))
+    projection.project_rows(np.zeros((1, 1), np.uint8), np.zeros((1, 1)), np.empty((1, 1)))
+    leaf, child = np.full(1, -1, np.int32), np.full((1, 2), -1, np.int32)
+    row, root = np.zeros((1, 1), np.float32), np.zeros(1, np.int32)
+    projection.find_leaves(row, leaf, np.zeros(1), child, root, np.empty((1, 1), np.int32))
+
+
 KERNELS: dict[str, tuple[int, Callable[[], None]]] = {  # how many are compiled, and a small run of them
     PREDICTION: (43, _predict),
     LABELS: (11, _label),
     MEASURES: (8, _measure),
+    BOXES: (23, _box),
 }

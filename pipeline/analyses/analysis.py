@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.analyses.parameter import Parameter
 from pipeline.errors import ParameterError
@@ -27,6 +27,13 @@ BASE_BYTES = 320 << 20  # of one process: interpreter, libraries, compiled kerne
 READ_SIZE = 1 << 20
 
 Values = Mapping[str, Any]
+
+
+class HasDigest(Protocol):
+    """Anything that names voxels."""
+
+    @property
+    def digest(self) -> str: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +170,7 @@ class Analysis:
             raise ParameterError(reasons)
         return values
 
-    def digest(self, channels: ChannelSet, parameters: Values) -> str:
+    def digest(self, channels: HasDigest, parameters: Values) -> str:
         """Hexadecimal SHA-256 over all that decides results: the rules, the voxels, the parameters, files by content.
 
         Raises

@@ -115,6 +115,11 @@ class ChannelSet(Mapping[str, Volume]):
         """Where each channel lies, for people."""
         return {name: volume.url for name, volume in self.volumes.items()}
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Files and folders that are read."""
+        return tuple(dict.fromkeys(_path_of(volume) for volume in self.volumes.values()))
+
     def read(self, name: str, box: Box) -> npt.NDArray[Any]:
         """Voxels of a box of one channel, (z, y, x).
 
@@ -167,6 +172,13 @@ class ChannelSet(Mapping[str, Volume]):
     @property
     def _first(self) -> Volume:
         return next(iter(self.volumes.values()))
+
+
+def _path_of(volume: Volume) -> str:
+    source = volume.source
+    while isinstance(source, PartSource):
+        source = source.source
+    return source.url
 
 
 def _volume(data: Any) -> Volume:

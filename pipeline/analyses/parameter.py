@@ -36,6 +36,8 @@ class Parameter:
         Of a number.
     server_only : bool
         Whether requests may not give it, since it names a file: a server takes the value that it was started with.
+    required : bool
+        Whether there is no analysis without it.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Parameter:
     maximum: float | None = None
     unit: str = ""
     server_only: bool = False
+    required: bool = False
 
     @property
     def option(self) -> str:
@@ -70,6 +73,8 @@ class Parameter:
             If it is not allowed, saying what is; the text has no name of the parameter in it.
         """
         if value is None:
+            if self.required and self.default is None:
+                raise ValueError(f"nothing was given; needed is {self.allowed}: {self.help}")
             return self.default
         text = value.strip() if isinstance(value, str) else value
         try:
