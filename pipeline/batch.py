@@ -5,10 +5,11 @@ One that fails does not stop the others.
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -65,10 +66,12 @@ def arrange(raws: Sequence[str], out: str, outputs: Sequence[str]) -> tuple[Item
     VolumeError
         If a pattern matches nothing.
     PlanError
-        With the code ``names``, if `out` is one file, or two volumes would have one output.
+        With the code ``names``, if `out` is one file, of no known kind or of one that has no room for all outputs,
+        or if two volumes would have one output.
     """
     template = os.path.join(out, DEFAULT_NAME) if "{" not in out and not _is_output(out) else out
     _check_template(template, out, len(raws))
+    _check_kind(template, outputs)
     taken: dict[str, str] = {}
     items = []
     found = [path for given in raws for path in _expand(given)]
@@ -111,8 +114,25 @@ def run_all(items: Sequence[Item], run: Callable[[Item], Summary], progress: Pro
     CancelledError
         On Ctrl-C: those that are left are not begun.
     """
-    for folder in {Path(item.out).absolute().parent for item in items if "://" not in item.out}:
+    made = _make_folders(item.out for item in items if "://" not in item.out)
+    try:
+        return _run_each(items, run, progress)
+    finally:
+        for folder in made:
+            with contextlib.suppress(OSError):  # something is in it
+                folder.rmdir()
+
+
+def _make_folders(outs: Iterable[str]) -> list[Path]:
+    """Make the folders that outputs go to; those that were not there, inner ones first."""
+    made = []
+    for folder in {Path(out).absolute().parent for out in outs}:
+        made += [path for path in (folder, *folder.parents) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
+    return sorted(made, key=lambda path: len(path.parts), reverse=True)
+
+
+def _run_each(items: Sequence[Item], run: Callable[[Item], Summary], progress: Progress) -> tuple[Outcome, ...]:
     outcomes = []
     for number, item in enumerate(items, 1):
         progress.note(f"{number} of {len(items)}: {item.raw}")
@@ -175,6 +195,15 @@ def _check_template(template: str, out: str, number: int) -> None:
         raise PlanError(
             f"{number} volumes, but OUT {out} is one output; give a folder, or a name with {{nickname}}", code="names"
         )
+
+
+def _check_kind(template: str, outputs: Sequence[str]) -> None:
+    suffix = PurePath(template).suffix
+    if suffix not in SUFFIXES:
+        raise PlanError(f"OUT {template} is of no known kind; outputs end in {', '.join(SUFFIXES)}", code="names")
+    if suffix != ".zarr" and len(outputs) > 1:
+        asked = f"{len(outputs)} were asked for ({', '.join(outputs)})"
+        raise PlanError(f"{suffix} holds one image, {asked}; use .zarr", code="names")
 
 
 def _expand(given: str) -> list[str]:

@@ -101,6 +101,7 @@ def test_pattern_without_files_is_refused(tmp_path: Path) -> None:
         (["a.tif", "b.tif"], "{output}.h5", "is one output"),
         (["a.tif", "d/a_probabilities.zarr"], "d/", "d/a_probabilities.zarr, the output for a.tif, is an input"),
         (["a.tif"], "{name}.h5", "names {name}; known are {nickname} and {output}"),
+        (["a.tif"], "{nickname}.jpg", "{nickname}.jpg is of no known kind; outputs end in .zarr"),
     ],
 )
 def test_names_that_cannot_be_are_refused(raws: list[str], out: str, words: str) -> None:
@@ -110,12 +111,32 @@ def test_names_that_cannot_be_are_refused(raws: list[str], out: str, words: str)
     assert caught.value.code == "names"
 
 
+def test_two_results_do_not_go_into_one_file() -> None:
+    with pytest.raises(Refused) as caught:
+        arrange(["a.tif", "b.tif"], "out/{nickname}.h5", ("probabilities", "segmentation"))
+    assert caught.value.message == ".h5 holds one image, 2 were asked for (probabilities, segmentation); use .zarr"
+
+
+def test_folders_that_stay_empty_are_removed(tmp_path: Path) -> None:
+    def run(item: Item) -> Summary:
+        if item.raw == "good":
+            Path(item.out).touch()
+            return summarise(item)
+        raise ReadError("damaged")
+
+    (tmp_path / "old").mkdir()
+    names = {"bad": "new/deep/a.zarr", "worse": "old/a.zarr", "good": "new/kept/a.zarr"}
+    run_all([Item(raw, f"{tmp_path}/{out}") for raw, out in names.items()], run, Progress())
+    assert {path.name for path in tmp_path.rglob("*") if path.is_dir()} == {"old", "new", "kept"}
+
+
 def summarise(item: Item) -> Summary:
     return Summary(item.out, (make_spec(),), 1000, 1.5, 3, 1 << 20, reused=False)
 
 
 def test_one_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
     def run(item: Item) -> Summary:
+        assert (tmp_path / "new").is_dir()
         if item.raw == "b":
             raise ReadError("b is cut off")
         return summarise(item)
@@ -124,7 +145,6 @@ def test_one_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
     items = [Item(name, f"{tmp_path}/new/{name}.zarr") for name in "abc"]
     outcomes = run_all(items, run, Progress(told.append))
     assert [outcome.summary is not None for outcome in outcomes] == [True, False, True]
-    assert (tmp_path / "new").is_dir()
     assert told == [Note("1 of 3: a"), Note("2 of 3: b"), Note("failed: b is cut off"), Note("3 of 3: c")]
     (section,) = describe(outcomes)
     assert section.title == "3 volumes, 1 failed"

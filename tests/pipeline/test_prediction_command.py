@@ -86,6 +86,18 @@ def test_two_volumes_and_one_file_are_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_two_results_into_single_files_are_refused_once(
+    golden_dir: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = f"{tmp_path}/new/{{nickname}}.h5"
+    both = ("--output", "probabilities", "--output", "segmentation")
+    outcome = run_here(capsys, "predict", golden_dir / PROJECT_2D, f"{pictures}/*.png", out, *both)
+    assert outcome.code == 2
+    said = ".h5 holds one image, 2 were asked for (probabilities, segmentation); use .zarr [names]"
+    assert outcome.err == [f"voxelforest: {said}"]
+    assert not (tmp_path / "new").exists()
+
+
 def test_results_are_zero_outside_the_mask(
     golden_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], small_blocks: None
 ) -> None:
