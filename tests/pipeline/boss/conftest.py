@@ -11,7 +11,8 @@ import pytest
 from pipeline.boss import disk_cache
 from pipeline.config import settings
 from pipeline.formats.source import close_handles
-from tests.archive_server import Archive, serving
+from tests.archive_contents import Archive
+from tests.archive_server import serving
 
 FRAME = ((2, 10, 20), (18, 46, 60))  # first voxel, and the one behind the last
 

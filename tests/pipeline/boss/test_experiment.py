@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.boss import BossArchive, BossChannel, Experiment
 from pipeline.errors import ArchiveError, UnknownVolumeError
-from tests.archive_server import Archive
+from tests.archive_contents import Archive
 
 HUGE = Experiment(
     "https://archive",

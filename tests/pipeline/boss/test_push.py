@@ -15,7 +15,7 @@ from pipeline.boss import BossArchive
 from pipeline.errors import ArchiveError, TokenError, TransientArchiveError, UnknownVolumeError
 from pipeline.progress import BlockDone, Progress, StageFinished, StageStarted
 from pipeline.volume import open_raw
-from tests.archive_server import Archive
+from tests.archive_contents import Archive
 
 START = (3, 5, 20)
 SHAPE = (20, 30, 40)

@@ -18,7 +18,7 @@ from pipeline.boss import BossArchive
 from pipeline.boss.session import Session, session
 from pipeline.boss.tokens import ENVIRONMENT
 from pipeline.errors import ArchiveError, TokenError, TransientArchiveError, UnknownVolumeError
-from tests.archive_server import Archive
+from tests.archive_contents import Archive
 
 BOX = ((2, 10, 20), (18, 26, 36))
 PASSING = ["500", "502", "503", "504", "429", "408", "drop", "cut", "short", "shape", "bomb", "long", "page", "gzip"]

@@ -22,7 +22,8 @@ from pipeline.errors import ArchiveError, MissingExtraError, TokenError, Transie
 from pipeline.formats import boss, open_source
 from pipeline.formats.source import close_handles
 from pipeline.volume import open_raw
-from tests.archive_server import Archive, serving
+from tests.archive_contents import Archive
+from tests.archive_server import serving
 from tests.commands import run_here
 
 ORIGIN = (2, 10, 20)

@@ -17,7 +17,7 @@ from pipeline.boss import BossArchive
 from pipeline.boss.tokens import ENVIRONMENT, VAULT, Vault, check_token, configured_token
 from pipeline.config import settings
 from pipeline.errors import TokenError
-from tests.archive_server import Archive
+from tests.archive_contents import Archive
 
 SECRET = "s3cr3tTokenThatNobodySees"
 BAD = ["", "a b", "a%b", "good\n[Volume Service]\nhost = elsewhere", "good\n", "ä", "٣", "a" * 4097, "a-b"]
