@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 SUM = "sum_"
 ALL = "all"
+SHORT_UNITS = {"nanometer": "nm", "micrometer": "µm", "millimeter": "mm"}
 SEED = 0
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
@@ -37,6 +38,11 @@ class Space:
     spacing: tuple[float, ...]
     origin: tuple[int, ...]
     unit: str
+
+    @property
+    def short_unit(self) -> str:
+        """The unit as it is written along an axis."""
+        return SHORT_UNITS.get(self.unit, self.unit)
 
     @property
     def extent(self) -> Floats:
@@ -77,8 +83,8 @@ class Detections:
     space : Space
     positions : ndarray, (n, 3)
         z y x in the unit of `space`.
-    groups : tuple of Group
-        All detections, then those of each class.
+    classes : tuple of Group
+        Detections of each class that has some; empty where nothing was classified.
     channels : tuple of str
         Names of the measured channels.
     sums : ndarray, (n, channels)
@@ -90,7 +96,7 @@ class Detections:
     table: pandas.DataFrame
     space: Space
     positions: Floats
-    groups: tuple[Group, ...]
+    classes: tuple[Group, ...]
     channels: tuple[str, ...]
     sums: Floats
     measured: Rows
@@ -105,7 +111,7 @@ class Detections:
             table=table,
             space=space,
             positions=_positions(table, space),
-            groups=tuple(_groups(table, class_names)),
+            classes=tuple(_classes(table, class_names)),
             channels=tuple(str(name).removeprefix(SUM) for name in columns),
             sums=sums,
             measured=measured,
@@ -115,9 +121,11 @@ class Detections:
         return len(self.table)
 
     @property
-    def classes(self) -> tuple[Group, ...]:
-        """The groups of single classes; empty where nothing was classified."""
-        return self.groups[1:]
+    def groups(self) -> tuple[Group, ...]:
+        """What is compared: all detections, then those of each class, unless all are of one."""
+        if len(self.classes) == 1:
+            return self.classes
+        return (Group(ALL, np.arange(len(self)), 0), *self.classes)
 
     @property
     def group_numbers(self) -> npt.NDArray[np.int64]:
@@ -162,14 +170,13 @@ def _positions(table: pandas.DataFrame, space: Space) -> Floats:
     return table[list("zyx")].to_numpy(np.float64).reshape(-1, 3) * np.array(space.spacing)
 
 
-def _groups(table: pandas.DataFrame, class_names: Sequence[str]) -> Iterator[Group]:
-    yield Group(ALL, np.arange(len(table)), 0)
+def _classes(table: pandas.DataFrame, class_names: Sequence[str]) -> Iterator[Group]:
     if "class" not in table.columns:
         return
     labels = table["class"].astype(str).to_numpy()
     found = set(labels)
     names = [name for name in class_names if name in found]
-    for number, name in enumerate([*names, *sorted(found - set(names))], start=1):
+    for number, name in enumerate([*names, *sorted(found - set(names), key=str.casefold)], start=1):
         yield Group(name, np.flatnonzero(labels == name), number)
 
 

@@ -186,11 +186,11 @@ class Frame:
     def axes(self, x_name: str, y_name: str = "", y_ticks: bool = True) -> str:
         """Both axes with ticks and names."""
         parts = []
-        for value in ticks(*self.x):
+        for value in ticks(*self.x, most=max(int((self.width - self.left) / 70), 2)):
             across, down = self.place(value, self.y[0]).tolist()
             parts += [mark("line", x1=across, x2=across, y1=down, y2=down + 4, class_="axis")]
             parts += [label(across, down + 16, tell(value), "middle", "tick")]
-        for value in ticks(*self.y) if y_ticks else ():
+        for value in ticks(*self.y, most=max(int(self.height / 45), 1)) if y_ticks else ():
             across, down = self.place(self.x[0], value).tolist()
             parts += [mark("line", x1=across, x2=self.width - self.right, y1=down, y2=down, class_="grid")]
             parts += [label(across - 6, down + 4, tell(value), "end", "tick")]
@@ -204,14 +204,15 @@ class Frame:
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Round values between two, at equal steps.
+    """Round values between two, at equal steps, ascending.
 
     Examples
     --------
     >>> ticks(0, 23)
     [0.0, 5.0, 10.0, 15.0, 20.0]
     """
-    if not math.isfinite(high - low) or high <= low:
+    low, high = min(low, high), max(low, high)
+    if not math.isfinite(high - low) or high == low:
         return [low]
     raw = (high - low) / most
     power = 10.0 ** math.floor(math.log10(raw))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from pipeline.report.detections import ALL, Detections, Floats, Group
+from pipeline.report.detections import Detections, Floats, Group
 from pipeline.report.drawing import (
     DIVERGING,
     Frame,
@@ -23,9 +25,9 @@ from pipeline.report.drawing import (
 )
 from pipeline.report.statistics import (
     CLIP,
-    NEIGHBOUR_BINS,
     choose_representatives,
     correlate,
+    count_bins,
     estimate_density,
     explained_variance,
     measure_neighbours,
@@ -33,7 +35,7 @@ from pipeline.report.statistics import (
 )
 
 SATURATED = 3.0  # standard deviations that have the strongest colour
-CELL = 34.0
+CELL = 28.0
 RIDGE = 46.0
 LONGEST = 22  # characters of a name along an axis
 
@@ -51,13 +53,15 @@ def legend(groups: tuple[Group, ...]) -> str:
 
 def draw_means(found: Detections) -> str:
     """Mean score of every channel in all detections and in each class, as cells."""
-    groups = [g for g in found.groups if len(found.measured_of(g))]
+    groups = [g for g in found.classes if len(found.measured_of(g))]
+    if len(groups) < 2:
+        return ""
     scores = np.array([found.scores(found.measured_of(g)).mean(axis=0) for g in groups])
     return figure(
         _cells(
             scores, [g.name for g in groups], list(found.channels), SATURATED / 2, "Mean score by class and channel"
         ),
-        "Mean score of each channel: how many standard deviations a group lies above (red) or below (blue) the mean of "
+        "Mean score of each channel: how many standard deviations a class lies above (red) or below (blue) the mean of "
         "all measured detections.",
     )
 
@@ -65,18 +69,21 @@ def draw_means(found: Detections) -> str:
 def tabulate_sums(found: Detections) -> str:
     """Mean, median and deviation of the measurements as they are in the table."""
     rows = []
-    for group in found.groups:
-        values = found.sums[found.measured_of(group)]
-        for k, name in enumerate(found.channels if len(values) else ()):
-            column = values[:, k]
-            numbers = (column.mean(), np.median(column), column.std(), column.min(), column.max())
-            rows.append((f"{name}, {group.name}", f"{len(column):,}", *(tell(float(n)) for n in numbers)))
+    for k, name in enumerate(found.channels):
+        for group in found.groups:
+            column = found.sums[found.measured_of(group), k]
+            if len(column):
+                numbers = (column.mean(), np.median(column), column.std(), column.min(), column.max())
+                rows.append((f"{name}, {group.name}", f"{len(column):,}", *(tell(float(n)) for n in numbers)))
     head = ("channel, class", "detections", "mean", "median", "deviation", "smallest", "largest")
-    return table(head, rows, "Measurements as the table of results has them")
+    whole = table(head, rows, "Summed scores, as the table of results has them")
+    return mark("details", mark("summary", "Means and medians of every channel"), whole)
 
 
 def draw_heat_map(found: Detections) -> str:
     """Scores of single detections, one row each, class by class."""
+    if len(found.measured) < 2:
+        return mark("p", "One detection was measured, so there is nothing to compare it with.", class_="soft")
     blocks, bounds = [], [0]
     for group in found.classes or found.groups:
         scores = found.scores(found.measured_of(group))
@@ -100,7 +107,9 @@ def draw_heat_map(found: Detections) -> str:
             parts.append(label(left - 12, (a + b) / 2 + 4, shorten(group.name), "end"))
     many = len(found.measured) > len(scores)
     sort = f"{len(scores):,} of {len(found.measured):,}, chosen far apart from each other" if many else "all"
-    drawing = svg(left + width + 12, top + height + 84, f"Heat map of scores, {sort}", *parts)
+    drawing = svg(
+        left + width + 12, top + height + _slanted_room(found.channels), f"Heat map of scores, {sort}", *parts
+    )
     caption = (
         f"One row for each detection that was measured ({sort}), one column for each channel; similar rows are "
         f"neighbours. Red is bright, blue is dark, full colour at {SATURATED:g} standard deviations."
@@ -110,7 +119,9 @@ def draw_heat_map(found: Detections) -> str:
 
 def draw_distributions(found: Detections) -> str:
     """How scores are distributed: one line of curves for each channel."""
-    rows = max(len(found.channels), 1)
+    if len(found.measured) < 2:
+        return ""
+    rows = len(found.channels)
     frame = Frame(760, RIDGE * (rows + 1) + 60, (-CLIP, CLIP), (0, 1), left=150, bottom=44)
     parts = [frame.axes("score (standard deviations from the mean of all)", y_ticks=False)]
     everything = found.scores(found.measured)
@@ -127,14 +138,14 @@ def draw_distributions(found: Detections) -> str:
         tallest = max(density.max() for _, _, density in curves)
         for group, places, density in curves:
             lane = Frame(frame.width, base, frame.x, (0, 1), left=frame.left, bottom=0, top=base - 1.35 * RIDGE)
-            if group.name == ALL and group.number == 0:
-                parts.append(lane.line(places, density / tallest, "area c0", closed=True))
+            if group is groups[0][0]:
+                parts.append(lane.line(places, density / tallest, f"area {color(group.number)}", closed=True))
             parts.append(lane.line(places, density / tallest, f"curve {color(group.number)}"))
     names = ", ".join(found.channels)
     drawing = svg(frame.width, frame.height, f"Distributions of the scores of {names}", *parts)
     caption = (
         "Distribution of the scores in each channel, smoothed with a Gaussian of Scott's bandwidth and scaled to the "
-        "tallest curve; the filled one is of all detections. Scores beyond 5 count at the ends."
+        f"tallest curve; the filled one is of all detections. Scores beyond {CLIP:g} count at the ends."
     )
     return figure(drawing, caption, legend(found.groups))
 
@@ -144,7 +155,7 @@ def draw_correlations(found: Detections) -> str:
     figures = []
     for group in found.groups:
         scores = found.scores(found.measured_of(group))
-        if len(scores) < 2 or (group.number and len(scores) == len(found.measured)):
+        if len(scores) < 2:
             continue
         names = list(found.channels)
         cells = _cells(correlate(scores), names, names, 1.0, f"Correlation of channels, {group.name}")
@@ -159,12 +170,12 @@ def draw_scree(found: Detections) -> str:
     shares = explained_variance(found.scores(found.measured))
     if len(found.measured) < 2 or not shares.any():
         return ""
-    frame = Frame(420, 220, (0, len(shares)), (0, 1))
-    parts = [frame.axes("", "share of the sum")]
+    frame = Frame(420, 240, (0.5, len(shares) + 0.5), (0, 1))
+    parts = [frame.axes("direction", "share of the sum")]
     for k, share in enumerate(shares):
-        (left, top), (right, bottom) = frame.place([k + 0.15, k + 0.85], [share, 0]).tolist()
+        (left, top), (right, bottom) = frame.place([k + 0.65, k + 1.35], [share, 0]).tolist()
         parts.append(mark("rect", x=left, y=top, width=right - left, height=bottom - top, class_="bar c1"))
-    parts.append(frame.line(np.arange(len(shares)) + 0.5, np.cumsum(shares), "curve c2"))
+    parts.append(frame.line(np.arange(len(shares)) + 1, np.cumsum(shares), "curve c2"))
     told = ", ".join(f"{share:.0%}" for share in shares)
     drawing = svg(frame.width, frame.height, f"Scree plot; shares of the directions: {told}", *parts)
     return figure(
@@ -176,13 +187,14 @@ def draw_sizes(found: Detections) -> str:
     """How large detections are."""
     sizes = found.table["size"].to_numpy(np.float64)
     low, high = float(sizes.min()), float(sizes.max())
-    edges = np.geomspace(max(low, 1), max(high, low + 1, 2) * 1.0001, 31)
-    frame = Frame(460, 240, (float(np.log10(edges[0])), float(np.log10(edges[-1]))), (0, 1), left=16)
+    if len(sizes) < 2:
+        return ""
+    edges = np.geomspace(max(low, 1), max(high, low + 1, 2) * 1.0001, count_bins(len(sizes)) + 1)
+    frame = Frame(530, 260, (float(np.log10(edges[0])), float(np.log10(edges[-1]))), (0, 1), left=16)
     parts = [_log_axis(frame)]
     for group in found.groups:
         counts = np.histogram(sizes[group.rows].clip(edges[0]), edges)[0]
-        steps = _steps(counts / max(counts.max(), 1))
-        parts.append(frame.line(np.repeat(np.log10(edges), 2)[1:-1], steps, f"curve {color(group.number)}"))
+        parts.append(_draw_steps(frame, np.log10(edges), counts, group, filled=group is found.groups[0]))
     drawing = svg(frame.width, frame.height, f"Histogram of sizes from {tell(low)} to {tell(high)} voxels", *parts)
     return figure(
         drawing, "Sizes of detections in voxels, each curve scaled to its tallest step; the axis is logarithmic."
@@ -191,19 +203,18 @@ def draw_sizes(found: Detections) -> str:
 
 def draw_neighbours(found: Detections) -> str:
     """How far detections are from the nearest other one of their group."""
-    volume, unit = float(found.space.extent.prod()), found.space.unit
+    volume, unit = float(found.space.extent.prod()), found.space.short_unit
     measured = [(g, measure_neighbours(found.positions[g.rows], volume)) for g in found.groups]
     measured = [(g, n) for g, n in measured if len(n.distances)]
     if not measured:
-        return mark("p", "Distances need at least two detections.", class_="soft")
+        return mark("p", "Sizes and distances are drawn for two detections and more.", class_="soft")
     top = float(max(np.quantile(n.distances, 0.995) for _, n in measured)) or 1.0
-    edges = np.linspace(0, top, NEIGHBOUR_BINS + 1)
-    frame = Frame(560, 260, (0, top), (0, 1), left=16)
-    parts, rows = [frame.axes(f"distance to the nearest of the same group ({unit})", y_ticks=False)], []
+    edges = np.linspace(0, top, count_bins(len(found)) + 1)
+    frame = Frame(530, 260, (0, top), (0, 1), left=16)
+    parts, rows = [frame.axes(f"distance to the nearest neighbour ({unit})", y_ticks=False)], []
     for group, near in measured:
         counts = np.histogram(near.distances.clip(0, top), edges)[0]
-        steps = _steps(counts / max(counts.max(), 1))
-        parts.append(frame.line(np.repeat(edges, 2)[1:-1], steps, f"curve {color(group.number)}"))
+        parts.append(_draw_steps(frame, edges, counts, group, filled=group is measured[0][0]))
         d = near.distances
         numbers = (d.mean(), np.median(d), d.min(), d.max(), near.expected, d.mean() / (near.expected or np.inf))
         rows.append((group.name, f"{len(d):,}", *(tell(float(n)) for n in numbers)))
@@ -214,23 +225,24 @@ def draw_neighbours(found: Detections) -> str:
         "Distances to the nearest neighbour of the same group. “At random” is the mean that as many places "
         "without any order have in such a volume: below 1, detections come in clusters; above 1, they keep apart."
     )
-    return figure(drawing, explained, legend(found.groups)) + table(head, rows, caption)
+    pictures = mark("div", draw_sizes(found), figure(drawing, explained), class_="row")
+    return legend(found.groups) + pictures + table(head, rows, caption)
 
 
 def _cells(values: Floats, rows: list[str], columns: list[str], strongest: float, title: str) -> str:
     """Numbers as coloured cells."""
-    left, top = 150.0, 6.0
+    left, top = 118.0, 6.0
     parts = []
     pixels = paint((values / strongest + 1) / 2, DIVERGING)
     for i, name in enumerate(rows):
         parts.append(label(left - 8, top + (i + 0.5) * CELL + 4, shorten(name), "end"))
         for k in range(len(columns)):
-            across, down = left + k * CELL * 1.25, top + i * CELL
+            across, down = left + k * CELL * 1.3, top + i * CELL
             shade = pixels[i, k]
             parts.append(
-                mark("rect", x=across, y=down, width=CELL * 1.25 - 1, height=CELL - 1, fill=hex_color(shade))
+                mark("rect", x=across, y=down, width=CELL * 1.3 - 1, height=CELL - 1, fill=hex_color(shade))
                 + label(
-                    across + CELL * 0.62,
+                    across + CELL * 0.65,
                     down + CELL / 2 + 4,
                     f"{values[i, k]:.2f}".replace("-0.00", "0.00"),
                     "middle",
@@ -238,8 +250,8 @@ def _cells(values: Floats, rows: list[str], columns: list[str], strongest: float
                 )
             )
     bottom = top + len(rows) * CELL
-    parts += [_slanted(left + (k + 0.5) * CELL * 1.25, bottom + 14, shorten(name)) for k, name in enumerate(columns)]
-    return svg(left + len(columns) * CELL * 1.25 + 20, bottom + 84, title, *parts)
+    parts += [_slanted(left + (k + 0.5) * CELL * 1.3, bottom + 14, shorten(name)) for k, name in enumerate(columns)]
+    return svg(left + len(columns) * CELL * 1.3 + 12, bottom + _slanted_room(columns), title, *parts)
 
 
 def _slanted(across: float, down: float, name: str) -> str:
@@ -247,8 +259,16 @@ def _slanted(across: float, down: float, name: str) -> str:
     return mark("text", text(name), x=across, y=down, text_anchor="end", transform=turned)
 
 
-def _steps(counts: Floats) -> Floats:
-    return np.repeat(counts, 2)
+def _slanted_room(names: Sequence[str]) -> float:
+    """Pixels that names along the lower edge take."""
+    return 26 + 4.4 * max((len(shorten(name)) for name in names), default=0)
+
+
+def _draw_steps(frame: Frame, edges: Floats, counts: Floats, group: Group, filled: bool) -> str:
+    """A histogram, scaled to its tallest step."""
+    across, up = np.repeat(edges, 2)[1:-1], np.repeat(counts / max(counts.max(), 1), 2)
+    area = frame.line(across, up, f"area {color(group.number)}", closed=True) if filled else ""
+    return area + frame.line(across, up, f"curve {color(group.number)}")
 
 
 def _log_axis(frame: Frame) -> str:

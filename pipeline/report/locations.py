@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from pipeline.report.figures import legend
 MOST_TURNED = 20_000  # detections that a browser turns without delay, and 190 kB of the page
 MOST_DOTS = 1500  # of a view along an axis; more are counted in cells
 CELLS = 128  # along the longer edge of a view
-EDGE = 330.0  # pixels of the longest edge of the volume
+EDGE = 300.0  # pixels of the longest edge of the volume
 THINNEST = 60.0
 FULL = 65535
 
@@ -25,14 +26,14 @@ def draw_space(found: Detections) -> str:
     longest = float(space.extent.max())
     shares = ((found.positions[chosen] - space.start) / longest)[:, ::-1].clip(0, 1)
     places = np.rint(shares * FULL).astype("<u2")
-    lengths = [f"{axis} {tell(float(n))} {space.unit}" for axis, n in zip("xyz", space.extent[::-1], strict=True)]
+    lengths = [f"{axis} {tell(float(n))} {space.short_unit}" for axis, n in zip("xyz", space.extent[::-1], strict=True)]
     canvas = mark(
         "canvas",
         text(f"{len(chosen):,} detections in the volume; the views along each axis below show them without scripts."),
         data_places=base64.b64encode(places.tobytes()).decode(),
         data_groups=base64.b64encode(found.group_numbers[chosen].astype(np.uint8).tobytes()).decode(),
         data_edges=" ".join(f"{n:.6g}" for n in space.extent[::-1] / longest),
-        data_names="\n".join(lengths),
+        data_names=json.dumps(lengths),
         data_colors=" ".join(color(g.number)[1:] for g in found.groups),
         tabindex=0,
         role="img",
@@ -59,7 +60,7 @@ def _tools(found: Detections) -> str:
         mark(
             "label",
             f'<input type="checkbox" checked data-group="{group.number}">',
-            mark("span", mark("i", class_=color(group.number)), text(group.name)),
+            text(group.name),
             class_=color(group.number),
         )
         for group in found.classes
@@ -92,10 +93,17 @@ def _draw_view(found: Detections, across: int, down: int, along: int) -> str:
     else:
         content, most = _count(seen, ranges, (width, height), frame)
         how = f"detections are counted in cells, up to {most:,} in one (yellow)"
-    axis_names = [f"{axes[axis]} ({space.unit})" for axis in (across, down)]
+    unit = space.short_unit
     outline = mark("rect", x=frame.left, y=frame.top, width=width, height=height, class_="box")
     title = f"{len(found):,} detections seen along {axes[along]}"
-    drawing = svg(frame.width, frame.height, title, content, outline, frame.axes(*axis_names))
+    drawing = svg(
+        frame.width,
+        frame.height,
+        title,
+        content,
+        outline,
+        frame.axes(f"{axes[across]} ({unit})", f"{axes[down]} ({unit})"),
+    )
     return figure(drawing, f"Seen along {axes[along]}: {how}.")
 
 
@@ -117,5 +125,5 @@ def tabulate_space(found: Detections) -> str:
         middle = tell(float(np.median(sizes))) if len(sizes) else "–"
         share = f"{len(group.rows) / max(len(found), 1):.1%}"
         rows.append((group.name, f"{len(group.rows):,}", share, tell(len(group.rows) / volume), middle))
-    head = ("group", "detections", "share", f"per {found.space.unit}³", "median size (voxels)")
+    head = ("group", "detections", "share", f"per {found.space.short_unit}³", "median size (voxels)")
     return table(head, rows, "How many detections there are, and how densely they lie")

@@ -53,8 +53,9 @@ def _digest(contents: str) -> str:
 def _facts(found: Detections) -> str:
     space = found.space
     facts = [("detections", f"{len(found):,}"), *((g.name, f"{len(g.rows):,}") for g in found.classes)]
-    facts += [("volume (z, y, x)", " × ".join(f"{n:,}" for n in space.shape) + " voxels")]
-    facts += [("size", " × ".join(tell(float(n)) for n in space.extent) + f" {space.unit}")]
+    facts += [("voxels (z, y, x)", " × ".join(f"{n:,}" for n in space.shape))]
+    if space.unit != "voxel":
+        facts += [(f"{space.short_unit} (z, y, x)", " × ".join(tell(float(n)) for n in space.extent))]
     items = (mark("li", mark("b", text(value)), text(name)) for name, value in facts)
     return mark("ul", *items, class_="facts")
 
@@ -66,11 +67,15 @@ def _sections(
         if thumbnails is not None:
             yield "pictures", "Detections", _thumbnails(found, thumbnails)
         yield "places", "Locations", _places(found)
-        yield "brightness", "Intensities", _measured(found, figures.draw_means, figures.draw_heat_map)
-        yield "distributions", "Distributions", _measured(found, figures.draw_distributions, figures.tabulate_sums)
-        yield "correlations", "Correlations", _measured(found, figures.draw_correlations, figures.draw_scree)
-        sizes = mark("div", figures.draw_sizes(found), class_="row")
-        yield "neighbours", "Sizes and neighbours", sizes + figures.draw_neighbours(found)
+        if found.channels and len(found.measured):
+            counted = _count_measured(found)
+            yield "brightness", "Intensities", counted + figures.draw_means(found) + figures.draw_heat_map(found)
+            yield "distributions", "Distributions", figures.draw_distributions(found) + figures.tabulate_sums(found)
+            yield "correlations", "Correlations", figures.draw_correlations(found) + figures.draw_scree(found)
+        else:
+            why = "No detection was measured: the box of each reaches out of the volume, or no channel was read."
+            yield "brightness", "Intensities", mark("p", why)
+        yield "neighbours", "Sizes and neighbours", figures.draw_neighbours(found)
     else:
         what = "Nothing was detected in this volume with these parameters, so there is nothing to draw."
         yield "nothing", "No detections", mark("p", what)
@@ -81,20 +86,18 @@ def _places(found: Detections) -> str:
     return locations.draw_space(found) + locations.draw_views(found) + locations.tabulate_space(found)
 
 
-def _measured(found: Detections, *draw: Callable[[Detections], str]) -> str:
-    """Pictures of measurements, where there are some."""
-    if not found.channels or not len(found.measured):
-        why = "No detection was measured: the box of each reaches out of the volume, or no channel was read."
-        return mark("p", why, class_="soft")
-    told = ""
+def _count_measured(found: Detections) -> str:
+    """How many detections the following speaks of, and what it says."""
+    what = (
+        "A score is the sum over a box around the middle of a detection, each plane of a channel being brought to mean "
+        "0 and deviation 1 first; here scores are shown relative to those of all detections."
+    )
     if len(found.measured) < len(found):
-        told = mark(
-            "p",
-            text(f"{len(found.measured):,} of {len(found):,} detections were measured; the boxes of the others reach "),
-            "out of the volume.",
-            class_="soft",
+        what += (
+            f" {len(found.measured):,} of {len(found):,} detections were measured; the boxes of the others reach "
+            "out of the volume."
         )
-    return told + "".join(function(found) for function in draw)
+    return mark("p", text(what), class_="soft")
 
 
 def choose_shown(found: Detections) -> Rows:
@@ -118,11 +121,10 @@ def _thumbnails(found: Detections, draw: Draw) -> str:
         if pixels is None or not pixels.size:
             continue
         step = max(1, -(-max(pixels.shape[:2]) // LARGEST_THUMBNAIL))
-        kind = f", {row['class']}" if "class" in row else ""
-        told = f"Detection {row['id']}{kind}"
+        told = f"{row['id']} {row['class']}" if "class" in row else str(row["id"])
         where = f"z {row['z']}, y {row['y']}, x {row['x']}"
-        image = f'<img alt="{text(f"{told} at {where}")}" src="{png(pixels[::step, ::step])}">'
-        details = f"{text(told)}<br>{text(where)}<br>{text(row['size'])} voxels"
+        image = f'<img alt="{text(f"Detection {told} at {where}")}" src="{png(pixels[::step, ::step])}">'
+        details = f"<b>{text(told)}</b><br>{text(where)}<br>{text(row['size'])} voxels"
         items.append(mark("li", image, mark("span", details), class_=color(int(numbers[number]))))
     if not items:
         return mark("p", "There are no pictures of these detections.", class_="soft")

@@ -9,7 +9,7 @@
   const places = new Uint16Array(bytes(canvas.dataset.places).buffer);
   const groups = bytes(canvas.dataset.groups);
   const edges = canvas.dataset.edges.split(" ").map(Number); // x y z, the largest is 1
-  const names = canvas.dataset.names.split("\n"); // of the axes, with their lengths
+  const names = JSON.parse(canvas.dataset.names); // of the axes, with their lengths
   const colors = canvas.dataset.colors.split(" "); // of the groups
   const number = groups.length;
   const hidden = new Set();

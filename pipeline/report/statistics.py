@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.report.detections import SEED, Floats, Rows
+from pipeline.report.detections import SEED, Floats, Rows, draw_lots
 
 CLIP = 5.0  # standard deviations that distributions are drawn to, to either side
 POINTS = 100  # of a drawn distribution
 BINS = 1000  # that values are counted in before they are smoothed
 MOST_REPRESENTATIVES = 1000
-NEIGHBOUR_BINS = 40
+CANDIDATES = 20  # for each representative
 
 
 def estimate_density(scores: Floats) -> tuple[Floats, Floats]:
@@ -39,6 +39,11 @@ def estimate_density(scores: Floats) -> tuple[Floats, Floats]:
     return places, kernel @ counts / len(scores)
 
 
+def count_bins(values: int) -> int:
+    """Steps of a histogram of so many values."""
+    return int(np.clip(2 * values**0.5, 8, 40))
+
+
 def correlate(scores: Floats) -> Floats:
     """Pearson's correlation of the columns, (columns, columns); 0 where a column is the same everywhere."""
     centred = scores - scores.mean(axis=0)
@@ -55,13 +60,17 @@ def explained_variance(scores: Floats) -> Floats:
 
 
 def choose_representatives(scores: Floats, most: int = MOST_REPRESENTATIVES) -> Rows:
-    """Rows that stand for all: all of few, of many the seeds that k-means++ finds far apart; ascending."""
+    """Rows that stand for all: all of few, of many the seeds that k-means++ finds far apart; ascending.
+
+    Of very many they are looked for among some that are drawn by lot.
+    """
     if len(scores) <= most:
         return np.arange(len(scores))
+    lots = draw_lots(np.arange(len(scores)), CANDIDATES * most)
     from sklearn.cluster import kmeans_plusplus
 
-    _, chosen = kmeans_plusplus(scores, most, random_state=SEED, n_local_trials=1)
-    return np.unique(chosen).astype(np.int64)
+    _, chosen = kmeans_plusplus(scores[lots], most, random_state=SEED, n_local_trials=1)
+    return np.unique(lots[chosen])
 
 
 def order_alike(scores: Floats) -> npt.NDArray[np.intp]:
