@@ -111,7 +111,7 @@ def read_fields(allowed: tuple[str, ...] | None = None) -> dict[str, str]:
     HttpError
         400, if it is something else; values are not repeated, since one may be a token.
     """
-    if request.mimetype == "application/json":
+    if request.mimetype == "application/json" and request.content_length:
         document = request.get_json(silent=True)
         if not isinstance(document, dict):
             raise HttpError("The body is no JSON object.", 400, code="form", allowed="an object of fields")

@@ -50,14 +50,22 @@ class Streams:
             self._free.release()
 
 
+class _Stream(Response):
+    """An answer that is sent as it is made; else it would be read to its end first, to be counted for the log."""
+
+    implicit_sequence_conversion = False
+
+
 def follow(store: JobStore, job: Job) -> Response:
     """The stream of a job's events, from the one after the request's Last-Event-ID on."""
     streams: Streams = current_app.extensions["job_streams"]
     after = _last_number()
-    streams.enter()
-    until = time.monotonic() + SHARE * settings().exchange_seconds
-    response = Response(_tell(store, job.id, after, until, watch()), content_type="text/event-stream; charset=utf-8")
-    response.call_on_close(streams.leave)
+    response = _Stream(content_type="text/event-stream; charset=utf-8")
+    if request.method != "HEAD":  # whose answer nobody reads, nor closes
+        streams.enter()
+        until = time.monotonic() + SHARE * settings().exchange_seconds
+        response.response = _tell(store, job.id, after, until, watch())
+        response.call_on_close(streams.leave)
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
     return response
