@@ -19,6 +19,7 @@ from typing import Annotated
 import typer
 
 from pipeline import (
+    analysis_command,
     cluster_command,
     comparison_command,
     console,
@@ -38,7 +39,6 @@ INTERRUPTED = 130
 app = typer.Typer(
     name="voxelforest",
     help="ilastik pixel classification on volumes of any size, in parallel blocks.",
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -120,6 +120,7 @@ def doctor(as_json: AsJson = False) -> None:
 def join_commands() -> None:
     for entry in importlib.metadata.entry_points(group="voxelforest.commands"):
         entry.load()(app)
+    analysis_command.join(app)
 
 
 def run_command(arguments: Sequence[str]) -> int:

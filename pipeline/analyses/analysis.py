@@ -18,6 +18,7 @@ from pipeline.suggestion import did_you_mean
 if TYPE_CHECKING:
     from pipeline.analyses.channels import ChannelSet
     from pipeline.analyses.result import AnalysisResult
+    from pipeline.clusters.workers import Workers
     from pipeline.output import Mode
     from pipeline.progress import Progress
 
@@ -66,7 +67,7 @@ class AnalysisRequest:
     parameters: Values
     mode: Mode
     scheduler: str
-    workers: int | None
+    workers: int | Workers | None
     progress: Progress
     cancelled: Callable[[], bool] | None
     digest: str
@@ -188,7 +189,7 @@ class Analysis:
         out: str | os.PathLike[str] | None = None,
         *,
         scheduler: str = "threads",
-        workers: int | None = None,
+        workers: int | Workers | None = None,
         mode: Mode = "new",
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,

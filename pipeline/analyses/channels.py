@@ -143,6 +143,19 @@ class ChannelSet(Mapping[str, Volume]):
                 raise ChannelError(f"there is no channel {name!r}; there are {', '.join(self)}", code="channels")
         return ChannelSet({name: self.volumes[name] for name in names}, self.origin_zyx)
 
+    def rename(self, names: Sequence[str]) -> ChannelSet:
+        """The same channels under these names, in their order.
+
+        Raises
+        ------
+        ChannelError
+            If there are not as many names as channels, or two are the same.
+        """
+        if len(names) != len(self) or len(set(names)) != len(names) or not all(names):
+            given = ", ".join(names)
+            raise ChannelError(f"{given}: wanted are {len(self)} different names of channels", code="channels")
+        return ChannelSet(dict(zip(names, self.volumes.values(), strict=True)), self.origin_zyx)
+
     def cut(self, region: Box) -> ChannelSet:
         """A part of the volume as a volume of its own, with borders.
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.analyses.analysis import Analysis, AnalysisRequest, Parameter
 from pipeline.analyses.channel_choice import CLASSIFICATION, classifier_channels, detection_channels
 from pipeline.analyses.nomads_unsupervised import PARAMETERS
-from pipeline.analyses.result import AnalysisResult
+
+if TYPE_CHECKING:
+    from pipeline.analyses.result import AnalysisResult
 
 MODEL = Parameter(
     "model",

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pipeline.analyses.analysis import Analysis, AnalysisRequest, Parameter
 from pipeline.analyses.channel_choice import detection_channels, read_channels
-from pipeline.analyses.result import AnalysisResult
+
+if TYPE_CHECKING:
+    from pipeline.analyses.result import AnalysisResult
 
 LEGACY = Parameter(
     "legacy",

@@ -209,6 +209,8 @@ def write_documents(
         spacing_zyx=tuple(channels.spacing.get(axis, 1.0) for axis in "zyx"),
         unit=unit,
         shape_zyx=channels.shape_zyx,
+        origin_zyx=channels.origin_zyx,
+        class_names=(EDGE_NAME, *files.model.class_names) if files.model is not None else (),
     )
     if files.data is not None:
         links["data"] = DATA

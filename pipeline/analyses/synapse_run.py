@@ -20,7 +20,8 @@ from pipeline.analyses.synapse_files import SynapseFiles, write_documents
 from pipeline.analyses.synapse_stages import Stages, make_plan
 from pipeline.analyses.synapse_table import make_synapse_table, places_of
 from pipeline.analyses.thumbnails import Thumbnails
-from pipeline.cluster import LOCAL_NAMES, check_scheduler
+from pipeline.cluster import LOCAL_NAMES, check_place, check_scheduler
+from pipeline.clusters.terms import Terms
 from pipeline.errors import CancelledError, ChannelError
 from pipeline.run_steps import build_levels, compile_kernels, connected
 from pipeline.volume_description import readable_bytes
@@ -48,6 +49,7 @@ def analyse_synapses(request: AnalysisRequest, model: CubeModel | None = None) -
         On Ctrl-C; likewise.
     """
     check_scheduler(request.scheduler)
+    check_place(request.scheduler, (*request.channels.paths, str(request.folder)))
     check_types(request.channels)
     plan = make_plan(request)
     folder = prepare(request.folder, request.digest, request.mode, request.channels.paths)
@@ -56,7 +58,8 @@ def analyse_synapses(request: AnalysisRequest, model: CubeModel | None = None) -
     try:
         with closing(SynapseFiles.begin(request, folder, model, plan)) as files:
             if read_provenance(folder.partial) is None:
-                with connected(request.scheduler, request.workers, folder) as client:
+                terms = Terms(tell=request.progress.note)
+                with connected(request.scheduler, request.workers, folder, terms) as client:
                     _compute(request, folder, client, files)
             files.finish(folder)
         folder.publish()
@@ -82,7 +85,8 @@ def _compute(request: AnalysisRequest, folder: ResultFolder, client: Client, fil
     work = stages.make_map(found)
     threshold = stages.threshold(work, found)
     labels = stages.label(work, threshold)
-    progress.note(str(labels))
+    few = f"{int(labels.too_small):,} with fewer than {parameters['min_size']} voxels were left out"
+    progress.note(f"{int(labels.kept):,} detections; {few}")
     objects = stages.measure_objects()
     places = places_of(objects)
     sums, classes = stages.measure_boxes(places, _box_work(stages, found, model))
