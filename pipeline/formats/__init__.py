@@ -9,13 +9,14 @@ from pathlib import PurePath
 from typing import Any
 
 from pipeline.errors import MissingExtraError, PipelineError, VolumeError
-from pipeline.formats.source import Source, one_line
+from pipeline.formats.source import NO_ZARR, Source, one_line
 
 VENDOR_SUFFIXES = (
     *(".czi", ".lif", ".nd2", ".ims", ".oib", ".oif", ".lsm", ".vsi", ".svs", ".scn"),
     *(".mrxs", ".dv", ".stk", ".zvi", ".ndpi", ".vms", ".qptiff", ".ics", ".ids"),
 )
-REMOTE_SCHEMES = ("s3", "gs", "gcs", "az", "abfs", "http", "https", "memory")
+WEB_SCHEMES = ("http", "https")
+REMOTE_SCHEMES = ("s3", "gs", "gcs", "az", "abfs", *WEB_SCHEMES, "memory")
 FORMATS_EXTRA = "'voxelforest[formats]'"  # tensorstore, which is large and needed for these alone
 ZARR_DOCUMENTS = ("zarr.json", ".zarray", ".zgroup")
 BOSS_EXTRA = "'voxelforest[boss]'"
@@ -113,7 +114,19 @@ def _open_remote(url: str, scheme: str, dataset: str | None, level: int) -> Sour
     if mark and (not inner or inner.startswith("/")):
         name = "/".join(part for part in (inner.strip("/"), dataset) if part)
         return _open(_named("N5"), container + mark, dataset=name, level=level)
-    return _open(FORMATS[0], url, dataset=dataset or "", level=level)
+    try:
+        return _open(FORMATS[0], url, dataset=dataset or "", level=level)
+    except VolumeError as error:
+        if error.code != NO_ZARR or dataset or scheme not in WEB_SCHEMES or not _names_precomputed(url):
+            raise
+    return _open(_named("precomputed"), url, level=level)
+
+
+def _names_precomputed(url: str) -> bool:
+    """Whether a web server has the document of a precomputed volume there."""
+    from pipeline.formats.zarr_folder import Folder
+
+    return Folder.at(url.rstrip("/")).read(PRECOMPUTED_DOCUMENT) is not None
 
 
 def _open(row: Format, path: str, **options: Any) -> Source:

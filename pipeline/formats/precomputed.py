@@ -14,9 +14,10 @@ import numpy as np
 from pipeline.errors import PipelineError, VolumeError
 from pipeline.formats.source import check_sizes, fingerprint_of, native_dtype
 from pipeline.formats.tensor import TensorSource, kvstore, lengths, numbers, open_store, read_json, stamp_of
-from pipeline.formats.zarr_folder import check_contained
+from pipeline.formats.zarr_folder import Folder, check_contained
 
 SCHEME = "precomputed://"
+DOCUMENT = "info"
 
 
 def open_source(path: str, level: int = 0) -> TensorSource:
@@ -35,8 +36,9 @@ def open_source(path: str, level: int = 0) -> TensorSource:
         If there is no such volume or scale, or it cannot be read.
     """
     place = path.removeprefix(SCHEME).removeprefix("file://").rstrip("/")
+    place = _final(place) if place.startswith(("http://", "https://")) else place
     place = place if "://" in place else os.path.abspath(place)
-    found = read_json(place, "info")
+    found = read_json(place, DOCUMENT)
     if found is None:
         raise VolumeError(f"{path}: there is no file 'info'; a precomputed volume has one")
     info, text = found
@@ -56,7 +58,7 @@ def open_source(path: str, level: int = 0) -> TensorSource:
     spec = {"driver": "neuroglancer_precomputed", "kvstore": kvstore(place), "scale_index": level}
     dtype = _dtype(info, spec, path)
     check_sizes(path, shape, channels + chunks, dtype)
-    stamped, mark = stamp_of(place, "info")
+    stamped, mark = stamp_of(place, DOCUMENT)
     local = "://" not in place and "sharding" not in scale
     if "sharding" in scale and "://" not in place:
         _check_shards(place, key)
@@ -78,6 +80,11 @@ def open_source(path: str, level: int = 0) -> TensorSource:
         layout="precomputed",
         folder=os.path.join(place, key) if local else None,
     )
+
+
+def _final(url: str) -> str:
+    """Where a server redirects to, which tensorstore would not follow."""
+    return Folder.at(url).answered_by(DOCUMENT).removesuffix(f"/{DOCUMENT}")
 
 
 def _scale(info: dict[str, Any], path: str, level: int) -> dict[str, Any]:

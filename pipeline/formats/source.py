@@ -23,6 +23,7 @@ from pipeline.errors import PipelineError, ReadError, VolumeError
 from pipeline.formats.chunk_cache import CHUNKS, read_through
 
 LARGEST_CHUNK_BYTES = 1 << 32  # HDF5 itself allows no larger one; a chunk is decoded as a whole
+NO_ZARR = "no_zarr"  # code of the error that there is no Zarr hierarchy at a place
 SLAB_BYTES = 1 << 24  # what one read of an uncut array should be about; only a proposal to whoever plans
 CHUNKS_PROBED = 4096  # bound of the search for the damaged chunk that an error names
 

@@ -12,7 +12,16 @@ import numpy.typing as npt
 import zarr
 
 from pipeline.errors import MissingExtraError, PipelineError, ReadError, VolumeError
-from pipeline.formats.source import HANDLES, ArraySource, check_sizes, fingerprint_of, native_dtype, one_line, stamp
+from pipeline.formats.source import (
+    HANDLES,
+    NO_ZARR,
+    ArraySource,
+    check_sizes,
+    fingerprint_of,
+    native_dtype,
+    one_line,
+    stamp,
+)
 from pipeline.formats.zarr_chunks import ChunkReader, chunk_reader
 from pipeline.formats.zarr_documents import (
     Node,
@@ -101,7 +110,8 @@ def _find(folder: Folder, path: str, level: int) -> tuple[Node, Node | None]:
     node = read_node(folder, path)
     if node is None:
         folder.check_bucket()
-        raise VolumeError(f"{folder.url}: no Zarr array or group at {path or '/'!r}; it holds {_listing(folder, '')}")
+        text = f"{folder.url}: no Zarr array or group at {path or '/'!r}; it holds {_listing(folder, '')}"
+        raise VolumeError(text, code=NO_ZARR)
     if not node.is_array and not node.levels:
         found = list(images(folder, path))
         if not found:

@@ -62,6 +62,23 @@ class Folder:
             raise self._refusal(key, error) from error
         return data
 
+    def answered_by(self, key: str) -> str:
+        """The URL that a web server leads to for a document; the document's own where it does not lead elsewhere.
+
+        Raises
+        ------
+        VolumeError
+            As for `read`.
+        """
+        url = f"{self.root}/{key}"
+        try:
+            found = retry(lambda: self.system.info(url))
+        except ABSENT:
+            return url
+        except Exception as error:
+            raise self._refusal(key, error) from error
+        return str(found.get("url", url))
+
     def check_bucket(self) -> None:
         """Refuse a bucket of S3 that does not exist, or that may not be listed: both look like an empty one.
 

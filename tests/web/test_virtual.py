@@ -16,6 +16,8 @@ import tensorstore
 import zarr
 
 from pipeline import open_volume
+from pipeline.errors import VolumeError
+from tests.commands import run_here
 from tests.servers import Reply
 from tests.web.gallery import LAYERS, PROJECTS, Array, Gallery, open_gallery
 
@@ -237,3 +239,40 @@ def test_tiles_tell_their_layout(gallery: Gallery) -> None:
     found = json.loads(gallery.server.ask(_chunk(gallery, "tiles.json", "tiles", "probabilities")).body)
     assert (found["side"], found["dims"], found["window"]) == (256, "czyx", [0.0, 1.0])
     assert [level["shape"] for level in found["levels"]][:2] == [[3, 37, 40, 38], [3, 19, 20, 19]]
+
+
+# ---- our own readers
+
+
+@pytest.mark.parametrize("dialect", ["zarr", "zarr2", "precomputed"])
+@pytest.mark.parametrize("present", [True, False], ids=["digest", "redirected"])
+def test_our_own_reader_opens_each_dialect_by_its_plain_url(gallery: Gallery, dialect: str, present: bool) -> None:
+    plain = f"{gallery.server.url}/data/pc_3d/probabilities/{dialect}"
+    url = gallery.url("pc_3d", "probabilities", dialect) if present else plain
+    for level in (0, 1):
+        array = open_volume(url, level=level)
+        assert array.dims == ("c", "z", "y", "x")
+        _equal(array.values, gallery.values["pc_3d"]["probabilities"][level])
+
+
+@pytest.mark.parametrize("dialect", ["zarr", "zarr2", "precomputed"])
+@pytest.mark.parametrize("present", [True, False], ids=["digest", "redirected"])
+def test_prediction_of_a_served_volume_equals_that_of_its_file(
+    gallery: Gallery,
+    golden_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    dialect: str,
+    present: bool,
+) -> None:
+    plain = f"{gallery.server.url}/data/pc_3d/raw/{dialect}"
+    url = gallery.url("pc_3d", "raw", dialect) if present else plain
+    project = golden_dir / "projects" / "pc_3d.ilp"
+    assert run_here(capsys, "predict", project, url, tmp_path / "out.zarr").code == 0
+    found = zarr.open_array(tmp_path / "out.zarr/0", mode="r")
+    _equal(np.asarray(found[...]), gallery.values["pc_3d"]["probabilities"][0])
+
+
+def test_url_without_a_volume_says_so(gallery: Gallery) -> None:
+    with pytest.raises(VolumeError, match="no Zarr array or group"):
+        open_volume(f"{gallery.server.url}/healthz")
