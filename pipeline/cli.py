@@ -108,11 +108,16 @@ def demo(
 
 
 @app.command()
-def doctor(as_json: AsJson = False) -> None:
+def doctor(
+    scheduler: Annotated[
+        str | None, typer.Option(help="Also ask this scheduler, as predict takes it, and compare versions.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """What works on this machine, and what is missing."""
     from pipeline import diagnosis
 
-    sections, document = diagnosis.diagnose()
+    sections, document = diagnosis.diagnose(scheduler)
     console.show(sections, document, as_json)
 
 
