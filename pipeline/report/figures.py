@@ -138,7 +138,7 @@ def draw_distributions(found: Detections) -> str:
         tallest = max(density.max() for _, _, density in curves)
         for group, places, density in curves:
             lane = Frame(frame.width, base, frame.x, (0, 1), left=frame.left, bottom=0, top=base - 1.35 * RIDGE)
-            if group is groups[0][0]:
+            if group.number == found.groups[0].number:
                 parts.append(lane.line(places, density / tallest, f"area {color(group.number)}", closed=True))
             parts.append(lane.line(places, density / tallest, f"curve {color(group.number)}"))
     names = ", ".join(found.channels)
@@ -194,7 +194,7 @@ def draw_sizes(found: Detections) -> str:
     parts = [_log_axis(frame)]
     for group in found.groups:
         counts = np.histogram(sizes[group.rows].clip(edges[0]), edges)[0]
-        parts.append(_draw_steps(frame, np.log10(edges), counts, group, filled=group is found.groups[0]))
+        parts.append(_draw_steps(frame, np.log10(edges), counts, group, filled=group.number == found.groups[0].number))
     drawing = svg(frame.width, frame.height, f"Histogram of sizes from {tell(low)} to {tell(high)} voxels", *parts)
     return figure(
         drawing, "Sizes of detections in voxels, each curve scaled to its tallest step; the axis is logarithmic."
@@ -214,7 +214,7 @@ def draw_neighbours(found: Detections) -> str:
     parts, rows = [frame.axes(f"distance to the nearest neighbour ({unit})", y_ticks=False)], []
     for group, near in measured:
         counts = np.histogram(near.distances.clip(0, top), edges)[0]
-        parts.append(_draw_steps(frame, edges, counts, group, filled=group is measured[0][0]))
+        parts.append(_draw_steps(frame, edges, counts, group, filled=group.number == found.groups[0].number))
         d = near.distances
         numbers = (d.mean(), np.median(d), d.min(), d.max(), near.expected, d.mean() / (near.expected or np.inf))
         rows.append((group.name, f"{len(d):,}", *(tell(float(n)) for n in numbers)))
