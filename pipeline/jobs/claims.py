@@ -103,18 +103,13 @@ class Claim:
 
     def wait_for_token(self, reason: str) -> None:
         """It needs a token to go on."""
-        with self.store.transaction() as connection:
-            self._update(
-                connection, "secret = NULL, lease = NULL, runner = NULL, state = ?, reason = ?", NEEDS_TOKEN, reason
-            )
-            self._notify(connection)
+        self._leave("secret = NULL, state = ?, reason = ?", NEEDS_TOKEN, reason)
+        self.store.vault.erase(self.secret)
 
     def put_back(self, reason: str | None, pause: float = 0.0) -> None:
         """Another attempt is due after a pause, by any runner; with a reason, it is a fault that counts."""
-        now = time.time()
-        with self.store.transaction() as connection:
-            changes = "lease = NULL, runner = NULL, due = ?, faults = faults + ?, state = ?, reason = ?"
-            self._update(connection, changes, now + pause, reason is not None, QUEUED, reason)
+        changes = "due = ?, faults = faults + ?, state = ?, reason = ?"
+        self._leave(changes, time.time() + pause, reason is not None, QUEUED, reason)
 
     def tell(self, kind: str, document: dict[str, Any]) -> None:
         """Add an event: a note, or what was computed."""
@@ -129,6 +124,16 @@ class Claim:
             tell(connection, self.job.id, time.time(), "stage", {**asdict(stage), "since": since})
             if stage.blocks_done:
                 connection.execute("UPDATE jobs SET deaths = 0 WHERE id = ? AND deaths > 0", (self.job.id,))
+
+    def _leave(self, changes: str, *values: Any) -> None:
+        """Let go of a job that has not ended, unless it is to be cancelled anyhow."""
+        with self.store.transaction() as connection:
+            cancelled = self._is_cancelled(connection)
+            if not cancelled:
+                self._update(connection, f"lease = NULL, runner = NULL, {changes}", *values)
+                self._notify(connection)
+        if cancelled:
+            self.cancel()
 
     def _end(self, state: str, reason: str | None, results: Mapping[str, Any] | None = None) -> None:
         now = time.time()
@@ -186,24 +191,27 @@ def take(store: JobStore, runner: str) -> Claim | None:
         return None
     now = time.time()
     with store.transaction() as connection:
-        _end_abandoned(store, connection, now)
+        unneeded = _end_abandoned(store, connection, now)
         row = _find(connection, now)
-        if row is None:
-            return None
-        job, deaths = row
-        lease = now + settings().job_lease_seconds
-        connection.execute(
-            "UPDATE jobs SET runner = ?, lease = ?, fence = fence + 1, deaths = deaths + ?, updated = ?, "
-            "started = ifnull(started, ?), reason = NULL, state = iif(state = 'queued', 'running', state) WHERE id = ?",
-            (runner, lease, deaths, now, now, job),
-        )
-        if deaths:
-            tell(connection, job, now, "note", {"text": "its runner fell silent: another one goes on with it"})
-        columns = "fence, secret, own_token, voxel_bytes, faults"
-        fence, secret, own, size, faults = connection.execute(
-            f"SELECT {columns} FROM jobs WHERE id = ?", (job,)
-        ).fetchone()
-        return Claim(store, store.read_job(connection, job), fence, secret, bool(own), size, faults)
+        claim = _take(store, connection, runner, now, *row) if row is not None else None
+    for secret in unneeded:
+        store.vault.erase(secret)
+    return claim
+
+
+def _take(store: JobStore, connection: sqlite3.Connection, runner: str, now: float, job: str, deaths: int) -> Claim:
+    lease = now + settings().job_lease_seconds
+    connection.execute(
+        "UPDATE jobs SET runner = ?, lease = ?, fence = fence + 1, deaths = deaths + ?, updated = ?, "
+        "started = ifnull(started, ?), reason = NULL, state = iif(state = 'queued', 'running', state) WHERE id = ?",
+        (runner, lease, deaths, now, now, job),
+    )
+    if deaths:
+        tell(connection, job, now, "note", {"text": "its runner fell silent: another one goes on with it"})
+    columns = "fence, secret, own_token, voxel_bytes, faults"
+    row = connection.execute(f"SELECT {columns} FROM jobs WHERE id = ?", (job,)).fetchone()
+    fence, secret, own, size, faults = row
+    return Claim(store, store.read_job(connection, job), fence, secret, bool(own), size, faults)
 
 
 def let_go(store: JobStore, runner: str) -> None:
@@ -231,22 +239,24 @@ def _find(connection: sqlite3.Connection, now: float) -> tuple[str, int] | None:
     return None if found is None else (found[0], found[1])
 
 
-def _end_abandoned(store: JobStore, connection: sqlite3.Connection, now: float) -> None:
-    """End the jobs of silent runners that were cancelled, or whose runners die again and again."""
-    ends = "lease = NULL, runner = NULL, secret = NULL, fence = fence + 1, cancel_asked = 0, ended = ?, updated = ?"
-    silent = f"{_ACTIVE} AND lease < ?"
-    connection.execute(
-        f"UPDATE jobs SET {ends}, state = ?, reason = NULL WHERE {silent} AND cancel_asked",
-        (now, now, CANCELLED, now),
-    )
+def _end_abandoned(store: JobStore, connection: sqlite3.Connection, now: float) -> list[str | None]:
+    """End the jobs of silent runners that were cancelled, or whose runners die again and again; their tokens' names."""
     limit = settings().job_attempts
-    reason = (
+    died = (
         f"the process that computed it died {limit} times without finishing a block; most often memory ran out: "
         "fewer workers, a smaller VOXELFOREST_TASK_MEMORY or smaller ranges help"
     )
-    doomed = connection.execute(f"SELECT id FROM jobs WHERE {silent} AND deaths >= ?", (now, limit - 1)).fetchall()
-    for (job,) in doomed:
+    rows = connection.execute(
+        f"SELECT id, secret, cancel_asked FROM jobs WHERE {_ACTIVE} AND lease < ? AND (cancel_asked OR deaths >= ?)",
+        (now, limit - 1),
+    ).fetchall()
+    for job, _, cancelled in rows:
+        state, reason = (CANCELLED, None) if cancelled else (FAILED, died)
         connection.execute(
-            f"UPDATE jobs SET {ends}, state = ?, reason = ? WHERE id = ?", (now, now, FAILED, reason, job)
+            "UPDATE jobs SET lease = NULL, runner = NULL, secret = NULL, fence = fence + 1, cancel_asked = 0, "
+            "ended = ?, updated = ?, state = ?, reason = ? WHERE id = ?",
+            (now, now, state, reason, job),
         )
-        outbox.queue(connection, store.read_job(connection, job), FAILED)
+        if state == FAILED:
+            outbox.queue(connection, store.read_job(connection, job), FAILED)
+    return [secret for _, secret, _ in rows]

@@ -157,10 +157,19 @@ def check(scheduler: Scheduler = "threads") -> None:
     """Whether the scheduler answers, and its workers can run every pipeline."""
     from pipeline.analyses import names
     from pipeline.cluster import check_scheduler
+    from pipeline.errors import AnalysisError, ClusterError
     from pipeline.jobs.readiness import check_workers
 
-    check_workers(check_scheduler(scheduler), names())
-    console.show_note(f"{', '.join(names())}: all can be run by {scheduler}", as_json=False)
+    check_scheduler(scheduler)
+    usable, code = [], 0
+    for name in names():
+        try:
+            check_workers(scheduler, name)
+            usable.append(name)
+        except (AnalysisError, ClusterError) as error:
+            code = console.show_error(error.message, 1, False, error.code)
+    console.show_note(f"{scheduler} can run {', '.join(usable) or 'no pipeline'}", as_json=False)
+    raise typer.Exit(code)
 
 
 def _show(job: Job, as_json: bool) -> None:

@@ -146,11 +146,12 @@ def _read_parameters(fields: Mapping[str, str], analysis: Analysis | None, error
         if field in FIELDS or field.startswith(others) or not text.strip():
             continue
         fields_of[name] = field
-        if name in given:
-            errors[field] = "this is given twice"
-        elif len(text) > LONGEST:
+        if len(text) > LONGEST:
             errors[field] = f"{len(text)} characters; {LONGEST} at most are read"
-        given[name] = text
+        elif name in given:
+            errors[field] = "this is given twice"
+        else:
+            given[name] = text
     if analysis is None:
         return {}
     files = {parameter.name for parameter in analysis.parameters if parameter.server_only}

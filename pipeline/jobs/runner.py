@@ -139,7 +139,7 @@ class _Attempt:
 
         job, request = self._claim.job, self._claim.job.request
         analysis = get(request.pipeline)
-        check_workers(self._place.scheduler, (request.pipeline,))
+        check_workers(self._place.scheduler, request.pipeline)
         names = request.collection, request.experiment
         volumes = archive.open(*names, request.z, request.y, request.x, channels=request.channels)
         origin = request.z[0], request.y[0], request.x[0]
