@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -99,7 +99,9 @@ class Measuring:
         return normalise(source.read(box, everything), source.value_range)
 
 
-def measure_objects(client: Client, work: Measuring, table: Path, progress: Progress) -> int:
+def measure_objects(
+    client: Client, work: Measuring, table: Path, progress: Progress, cancelled: Callable[[], bool] | None = None
+) -> int:
     """Measure all objects and write their table; returns how many they are.
 
     Raises
@@ -117,6 +119,7 @@ def measure_objects(client: Client, work: Measuring, table: Path, progress: Prog
             f"measure-{run_key(work.store)}",
             (work,),
             lambda item: stage.advance(item[1].size),
+            cancelled,
         )
     progress.note(f"writing {table}")
     columns = work.columns

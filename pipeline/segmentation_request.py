@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pipeline.clusters.terms import Terms
@@ -36,6 +37,8 @@ class SegmentationRequest:
         CSV or Parquet, and PNG.
     compress : bool
         Whether an HDF5 output is compressed.
+    cancelled : callable, optional
+        As in `pipeline.window.run_windowed`.
     ome_version, mode, scheduler, workers, terms
         As in `pipeline.run.Request`.
     """
@@ -50,6 +53,7 @@ class SegmentationRequest:
     table: str | os.PathLike[str] | None = None
     preview: str | os.PathLike[str] | None = None
     compress: bool = False
+    cancelled: Callable[[], bool] | None = None
     ome_version: OmeVersion = "0.5"
     mode: Mode = "new"
     scheduler: str = "threads"

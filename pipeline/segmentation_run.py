@@ -222,10 +222,10 @@ def _compute(work: _Work, progress: Progress) -> tuple[int, int]:
         store.record["objects"] = count_objects(labels)
         store.record["largest_label"] = max(labels.objects, default=0) if request.renumber else labels.found
         store.record["prediction"] = {"digest": work.request.source.digest, "channel": work.channels.chosen}
-        build_levels(client, store, progress)
+        build_levels(client, store, progress, request.cancelled)
         if work.table is not None:
             measuring = Measuring(store, work.source, work.channels, request.raw, work.scratch)
-            measure_objects(client, measuring, work.table, progress)
+            measure_objects(client, measuring, work.table, progress, request.cancelled)
         if work.preview is not None:
             _draw(work, work.preview)
         return blocks, total_peak_bytes(client)
@@ -249,6 +249,7 @@ def _store_probabilities(client: Client, work: _Work, progress: Progress) -> int
             f"{name}-{run_key(store)}",
             (work.source, store, work.channels),
             lambda box: stage.advance(box.size),
+            work.request.cancelled,
         )
     return len(todo)
 
@@ -269,6 +270,7 @@ def _label(client: Client, work: _Work, progress: Progress) -> LabelSummary:
         key=run_key(work.store),
         progress=progress,
         is_written=writer.is_written if work.store.resumed else None,
+        cancelled=work.request.cancelled,
     )
 
 

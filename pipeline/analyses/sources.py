@@ -1,16 +1,20 @@
-"""Arrays that channels are made of: a part of a file's array, one that is in memory, one that Dask computes."""
+"""Arrays that channels are made of, and that are made of channels: parts of files' arrays, arrays in memory, stacks."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.blocks import Box
 from pipeline.formats.source import Source, check_sizes, fingerprint_of, native_dtype, slab_chunks
+
+if TYPE_CHECKING:
+    from pipeline.volume import Volume
 
 HASHED_BYTES = 1 << 26  # of an array in memory at once
 
@@ -147,6 +151,82 @@ class ArrayInMemory:
         if hasattr(part, "compute"):
             part = part.compute(scheduler="synchronous")  # in this task's thread: it is one of many already
         return np.asarray(part, self.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class StackSource:
+    """Channels one after the other as one array, (c, z, y, x).
+
+    Parameters
+    ----------
+    channels : mapping of str to Volume
+        Of one shape and type, as in a `ChannelSet`.
+    """
+
+    channels: Mapping[str, Volume]
+
+    @property
+    def url(self) -> str:
+        """Of the first, and how many there are."""
+        first = next(iter(self.channels.values())).url
+        return first if len(self.channels) == 1 else f"{first} and {len(self.channels) - 1} further channels"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Channels and voxels."""
+        return len(self.channels), *self._first.whole.shape[1:]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of all of them."""
+        return self._first.dtype
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Of the first, one channel at a time."""
+        by_axis = dict(zip(self._first.dims, self._first.chunks, strict=True))
+        return 1, *(by_axis.get(axis, 1) for axis in "zyx")
+
+    @property
+    def axes(self) -> str:
+        """Always the same."""
+        return "czyx"
+
+    @property
+    def spacing(self) -> Mapping[str, float]:
+        """Of the first."""
+        return self._first.spacing
+
+    @property
+    def units(self) -> Mapping[str, str]:
+        """Of the first."""
+        return self._first.units
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Names of the channels."""
+        return tuple(self.channels)
+
+    @property
+    def value_range(self) -> None:
+        """Not known."""
+        return None
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all channels and their names."""
+        return fingerprint_of("stack", *((name, volume.digest) for name, volume in self.channels.items()))
+
+    def read(self, start: Sequence[int], stop: Sequence[int]) -> npt.NDArray[Any]:
+        """Read a box."""
+        z, y, x = (int(n) for n in start[1:])
+        box = Box((0, z, y, x), (1, *(int(n) for n in stop[1:])))  # type: ignore[arg-type]
+        wanted = list(self.channels.values())[start[0] : stop[0]]
+        return np.stack([volume.read(box)[0, 0] for volume in wanted])
+
+    @property
+    def _first(self) -> Volume:
+        return next(iter(self.channels.values()))
 
 
 def wrap_array(

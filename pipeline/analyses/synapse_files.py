@@ -1,49 +1,31 @@
-"""The files of a synapse analysis: its images, made in the partial folder, and the documents beside them."""
+"""The images of a synapse analysis, made in the partial folder."""
 
 from __future__ import annotations
 
-import importlib.util
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.analyses.analysis import AnalysisRequest
 from pipeline.analyses.channel_choice import detection_channels
-from pipeline.analyses.channels import ChannelSet
 from pipeline.analyses.classification import CLASS_MAP, EDGE_NAME, ClassPainter, shown_classes, volume_names
 from pipeline.analyses.detection import MASK
+from pipeline.analyses.documents import describe_origin, specify_image
 from pipeline.analyses.folder import ResultFolder
-from pipeline.analyses.result import (
-    CLASSES,
-    DATA,
-    DETECTIONS,
-    OBJECTS,
-    PARQUET,
-    REPORT,
-    TABLE,
-    read_provenance,
-    write_provenance,
-)
-from pipeline.analyses.thumbnails import Thumbnails
-from pipeline.blocks import Box, grid_shape
+from pipeline.analyses.result import CLASSES, DATA, DETECTIONS, OBJECTS, read_provenance
+from pipeline.blocks import Box
 from pipeline.config import settings
 from pipeline.formats.source import fingerprint_of
 from pipeline.images import ImageSpec
 from pipeline.labelling import LabelPlan
-from pipeline.object_files import write_table
 from pipeline.plan import choose_chunk
 from pipeline.store import Store, create
 
 if TYPE_CHECKING:
-    import pandas
-
     from pipeline.analyses.model import CubeModel
 
 ALL = "All"
@@ -74,7 +56,8 @@ class SynapseFiles:
         cls, request: AnalysisRequest, folder: ResultFolder, model: CubeModel | None, plan: LabelPlan
     ) -> SynapseFiles:
         """Begin all images, or go on with them."""
-        image = partial(_specify, request.channels, plan)
+        chunk = choose_chunk(plan.image.shape, settings().chunk_voxels)
+        image = partial(specify_image, request.channels, plan.block, chunk)
         make = partial(_create, request, folder)
         detections = make(
             DETECTIONS,
@@ -91,7 +74,10 @@ class SynapseFiles:
                 classes[file] = make(file, image(CLASS_MAP, "uint8", value_range=(0.0, 255.0)))
         data = None
         if request.parameters["keep_data"]:
-            data = make(DATA, image(DATA_IMAGE, "uint8", channel_names=_pair(request), value_range=(0.0, 255.0)))
+            data = make(
+                DATA,
+                image(DATA_IMAGE, "uint8", n_channels=2, channel_names=_pair(request), value_range=(0.0, 255.0)),
+            )
         return cls(detections, classes, data, model)
 
     @property
@@ -104,6 +90,17 @@ class SynapseFiles:
         """What is pushed: name of the channel, and folder."""
         masks = volume_names(self.model.class_names) if self.model is not None else {}
         return {ALL: DETECTIONS, **dict(masks.values())}
+
+    @property
+    def links(self) -> dict[str, str]:
+        """Images that are not pushed: what they are, and folder."""
+        data = {"data": DATA} if self.data is not None else {}
+        return {**data, **({"classes": CLASSES} if self.classes else {})}
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Of the values of a class, 0 the edge; empty without a model."""
+        return (EDGE_NAME, *self.model.class_names) if self.model is not None else ()
 
     def finish(self, folder: ResultFolder) -> None:
         """Give all of them their names."""
@@ -131,90 +128,8 @@ def _create(request: AnalysisRequest, folder: ResultFolder, file: str, *images: 
     return create(
         folder.partial / file,
         images,
-        provenance=_origin(request),
+        provenance=describe_origin(request),
         digest=fingerprint_of(request.digest, file),
         mode=folder.mode,
         final_axes="zyx",
     )
-
-
-def _specify(channels: ChannelSet, plan: LabelPlan, name: str, dtype: str, **more: Any) -> ImageSpec:
-    """An image of the volume, with an axis c where it has names of channels but is no map of classes."""
-    chunk = choose_chunk(plan.image.shape, settings().chunk_voxels)
-    sharded = math.prod(grid_shape(plan.image, chunk)) > settings().shard_above
-    file = [-(-n // c) * c for n, c in zip(plan.block, chunk, strict=True)]
-    n_channels = [len(more["channel_names"])] if name == DATA_IMAGE else []
-    return ImageSpec(
-        name,
-        "czyx" if n_channels else "zyx",
-        (*n_channels, *plan.image.shape[1:]),
-        (*n_channels, *chunk[1:]),
-        dtype,
-        spacing=channels.spacing,
-        units=channels.units,
-        origin=dict(zip("zyx", map(float, channels.origin_zyx), strict=True)),
-        shards=(*n_channels, *file[1:]) if sharded else None,
-        **more,
-    )
-
-
-def _origin(request: AnalysisRequest) -> dict[str, Any]:
-    """Where results come from, as JSON values; the same for all files."""
-    channels = request.channels
-    return {
-        "software": f"voxelforest {version('voxelforest')}",
-        "analysis": request.name,
-        "digest": request.digest,
-        "parameters": {name: _plain(value) for name, value in request.parameters.items()},
-        "channels": channels.urls,
-        "channel_digests": {name: volume.digest for name, volume in channels.items()},
-        "origin_zyx": list(channels.origin_zyx),
-        "shape_zyx": list(channels.shape_zyx),
-        "spacing": channels.spacing,
-        "units": channels.units,
-    }
-
-
-def _plain(value: Any) -> Any:
-    """A JSON value; of a file its name alone, since results are shown to people whom the server's folders are not."""
-    return value.name if isinstance(value, Path) else value
-
-
-def write_documents(
-    request: AnalysisRequest,
-    folder: ResultFolder,
-    files: SynapseFiles,
-    table: pandas.DataFrame,
-    said: Mapping[str, Any],
-    thumbnails: Thumbnails,
-) -> None:
-    """Write table and report, and at last what says that nothing is missing but the images' names."""
-    from pipeline.report import write_report  # what it draws with is large
-
-    place, origin = folder.partial, _origin(request)
-    links = {"table": TABLE, "report": REPORT}
-    write_table(place / TABLE, [table], origin)
-    if importlib.util.find_spec("pyarrow") is not None:
-        write_table(place / PARQUET, [table], origin)
-        links["parquet"] = PARQUET
-    shown = {name: str(value) for name, value in origin["parameters"].items() if value is not None}
-    channels = request.channels
-    unit = str(table["unit"].iloc[0]) if len(table) else "voxel"
-    write_report(
-        table,
-        place / REPORT,
-        title=f"{request.name}: {len(table):,} detections",
-        parameters={**shown, "channels": ", ".join(channels)},
-        thumbnails=thumbnails.draw,
-        spacing_zyx=tuple(channels.spacing.get(axis, 1.0) for axis in "zyx"),
-        unit=unit,
-        shape_zyx=channels.shape_zyx,
-        origin_zyx=channels.origin_zyx,
-        class_names=(EDGE_NAME, *files.model.class_names) if files.model is not None else (),
-    )
-    if files.data is not None:
-        links["data"] = DATA
-    if files.classes:
-        links["classes"] = CLASSES
-    document = {**origin, "objects": len(table), "volumes": files.volumes, "links": links, **said}
-    write_provenance(place, document)

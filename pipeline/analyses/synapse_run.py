@@ -12,11 +12,12 @@ from distributed import Client
 from numba_ops.warmup import BOXES, LABELS, MEASURES
 from pipeline.analyses import boxes, channel_choice, classification, detection
 from pipeline.analyses.analysis import AnalysisRequest
+from pipeline.analyses.documents import write_documents
 from pipeline.analyses.folder import ResultFolder, prepare
 from pipeline.analyses.intensity import check_types
 from pipeline.analyses.result import AnalysisResult, open_result, read_provenance
 from pipeline.analyses.statistics import Pair, Statistics
-from pipeline.analyses.synapse_files import SynapseFiles, write_documents
+from pipeline.analyses.synapse_files import SynapseFiles
 from pipeline.analyses.synapse_stages import Stages, make_plan
 from pipeline.analyses.synapse_table import make_synapse_table, places_of
 from pipeline.analyses.thumbnails import Thumbnails
@@ -92,7 +93,7 @@ def _compute(request: AnalysisRequest, folder: ResultFolder, client: Client, fil
     sums, classes = stages.measure_boxes(places, _box_work(stages, found, model))
     if parameters["legacy"] and model is not None:
         classes = classification.relabel_as_original(classes)
-    names = (classification.EDGE_NAME, *model.class_names) if model is not None else ()
+    names = files.class_names
     table = make_synapse_table(objects, places, sums, classes, request.channels, names)
     if model is not None:
         stages.paint(files.painter(classes, stages.plan.image))
@@ -101,7 +102,16 @@ def _compute(request: AnalysisRequest, folder: ResultFolder, client: Client, fil
     for store in files.stores:
         build_levels(client, store, progress, request.cancelled)
     said = {**_explain(found, threshold, pair), "classes": _count(classes, names), "removed": int(labels.too_small)}
-    write_documents(request, folder, files, table, said, Thumbnails(stages.pair, *found.pair))
+    write_documents(
+        request,
+        folder,
+        table,
+        volumes=files.volumes,
+        links=files.links,
+        said=said,
+        thumbnails=Thumbnails(stages.pair, *found.pair),
+        class_names=names,
+    )
 
 
 def _describe(stages: Stages, pair: tuple[str, ...]) -> str:
