@@ -24,6 +24,7 @@ from typing import Any
 from urllib.parse import parse_qs
 from wsgiref.types import StartResponse, WSGIEnvironment
 
+import dask.config
 import pytest
 import yaml
 
@@ -222,7 +223,8 @@ def machines(folder: Path) -> Iterator[Machines]:
     thread.start()
     found = Machines(f"http://127.0.0.1:{server.server_port}", faults, folder)
     watching = threading.Thread(target=found.watch, daemon=True)
-    with pytest.MonkeyPatch.context() as patch:
+    lost = {"distributed.deploy.lost-worker-timeout": "1s"}  # read from the environment by other processes alone
+    with pytest.MonkeyPatch.context() as patch, dask.config.set(lost):
         for name, value in _environment(found.url, folder).items():
             patch.setenv(name, value)
         settings.cache_clear()
