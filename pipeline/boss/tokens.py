@@ -63,12 +63,23 @@ def configured_token() -> str:
         return check_token(given.get_secret_value())
     if file is None:
         raise TokenError(f"There is no token for the archive: {HOW}", code="no_token")
+    return read_token(file)
+
+
+def read_token(path: Path) -> str:
+    """The token that a file holds, blanks and line ends around it aside.
+
+    Raises
+    ------
+    TokenError
+        If the file cannot be read, or holds no token; what it holds is not part of the message.
+    """
     try:
-        with file.open("rb") as opened:
-            text = opened.read(LONGEST_TOKEN + 2).decode("ascii", "replace").strip()
+        with path.open("rb") as file:
+            text = file.read(LONGEST_TOKEN + 2).decode("ascii", "replace").strip()
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise TokenError(f"The token's file {file} cannot be read: {reason}", code="no_token") from None
+        raise TokenError(f"The token's file {path} cannot be read: {reason}", code="no_token") from None
     return check_token(text)
 
 
