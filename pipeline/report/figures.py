@@ -25,6 +25,7 @@ from pipeline.report.drawing import (
 )
 from pipeline.report.statistics import (
     CLIP,
+    MOST_REPRESENTATIVES,
     choose_representatives,
     correlate,
     count_bins,
@@ -87,7 +88,7 @@ def draw_heat_map(found: Detections) -> str:
     blocks, bounds = [], [0]
     for group in found.classes or found.groups:
         scores = found.scores(found.measured_of(group))
-        share = round(1000 * len(scores) / len(found.measured)) if len(found.measured) > 1000 else len(scores)
+        share = len(scores) * MOST_REPRESENTATIVES // max(len(found.measured), MOST_REPRESENTATIVES)
         chosen = scores[choose_representatives(scores, max(share, 1))] if len(scores) else scores
         blocks.append(chosen[order_alike(chosen)])
         bounds.append(bounds[-1] + len(chosen))

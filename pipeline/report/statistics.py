@@ -13,7 +13,7 @@ CLIP = 5.0  # standard deviations that distributions are drawn to, to either sid
 POINTS = 100  # of a drawn distribution
 BINS = 1000  # that values are counted in before they are smoothed
 MOST_REPRESENTATIVES = 1000
-CANDIDATES = 20  # for each representative
+CANDIDATES = 10  # for each representative
 
 
 def estimate_density(scores: Floats) -> tuple[Floats, Floats]:
