@@ -11,6 +11,7 @@ from werkzeug.datastructures import MultiDict
 from pipeline.analyses.analysis import Analysis
 from pipeline.analyses.parameter import Parameter
 from pipeline.errors import FormError
+from pipeline.jobs.form import SHOWN
 
 ACTION = "action"  # which button was pressed; no field of the request
 SECRET = "token"
@@ -127,7 +128,7 @@ def _parameter_fields(
 
 def _parameter_field(name: str, parameter: Parameter) -> Field:
     label = parameter.name.replace("_", " ") + (f" ({parameter.unit})" if parameter.unit else "")
-    default = "" if parameter.default is None else str(parameter.default)
+    default = "true" if parameter.name in SHOWN else "" if parameter.default is None else str(parameter.default)
     if parameter.kind is bool:
         choices = [("true", "yes"), ("false", "no")]
         return Field(name, label, parameter.help, "select", default.lower(), choices, required=False)

@@ -27,7 +27,7 @@ from web.page import POLICY
 
 LISTED = 50  # jobs on the page of all
 LOGGED = 1000  # events of a job's log that its page holds
-SAID = {"done": "sent", "waiting": "not sent yet", "given up": "not sent, and given up"}
+SAID = {"sent": "sent", "waiting": "not sent yet", "given up": "not sent, and given up"}
 
 blueprint = Blueprint("jobs_page", __name__, template_folder="templates")
 

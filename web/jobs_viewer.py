@@ -57,6 +57,8 @@ def make_job_state(folder: Path, url: str) -> State | None:
         "position": [lengths[axis] // 2 + 0.5 for axis in axes],
         "crossSectionScale": max(lengths["y"], lengths["x"]) / PIXELS,
         "layout": "xy",
+        "crossSectionBackgroundColor": "#000000",
+        "showAxisLines": False,
         "showDefaultAnnotations": False,
         "layers": layers,
         "selectedLayer": {"layer": layers[0]["name"], "visible": False},

@@ -128,8 +128,8 @@ def write_results(folder: Path) -> int:
     _write_image(folder / DETECTIONS, ImageSpec("detections", "zyx", SHAPE, SHAPE, "uint8", **more), found)
     labels = ImageSpec("objects", "zyx", SHAPE, SHAPE, "uint64", reduce="stride", **more)
     _write_image(folder / DETECTIONS / "labels" / OBJECTS, labels, ids)
-    names = {"channel_names": ("PSD95", "synapsin")}
-    _write_image(folder / DATA, ImageSpec("data", "czyx", (2, *SHAPE), (2, *SHAPE), "uint8", **more, **names), data)
+    more["channel_names"] = ("PSD95", "synapsin")
+    _write_image(folder / DATA, ImageSpec("data", "czyx", (2, *SHAPE), (2, *SHAPE), "uint8", **more), data)
     (folder / "table.csv").write_text("id,z,y,x,size\n1,2,5,6,20\n2,2,12,14,50\n", encoding="utf-8")
     (folder / "report.html").write_text("<!doctype html><title>Report</title><p>Two were found.", encoding="utf-8")
     (folder / "provenance.json").write_text('{"digest": "x"}', encoding="utf-8")

@@ -41,6 +41,7 @@ function showLine(event, text) {
   const line = element("li", {});
   line.dataset.number = event.number;
   const time = element("time", { dateTime: event.time });
+  time.dataset.short = "";
   showTime(time);
   line.append(time, ` ${text}`);
   log.append(line);
