@@ -34,7 +34,7 @@ from pipeline.formats.tiff_directory import TiffDirectories
 from pipeline.formats.tiff_ome import check_text, children, distances, lead_axes
 from pipeline.formats.tiff_page import page_axes, page_box, page_chunks, page_unit
 from pipeline.formats.tiff_planes import PlaneReader, is_plain, key_page
-from pipeline.formats.tiff_stack import unit_name
+from pipeline.formats.tiff_stack import coarser, sub_directories, unit_name
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,11 +49,14 @@ class SpreadSource(ArraySource):
         Number of the file and of the page in it, for each plane.
     lead : tuple of int
         Axes across planes.
+    level : int
+        Which level of each plane's pyramid.
     """
 
     files: tuple[tuple[str, Stamp], ...]
     places: npt.NDArray[np.int32]
     lead: tuple[int, ...]
+    level: int
 
     def fetch(self, box: tuple[slice, ...]) -> npt.NDArray[Any]:
         across, within = box[: len(self.lead)], box[len(self.lead) :]
@@ -67,7 +70,7 @@ class SpreadSource(ArraySource):
     def _read_plane(
         self, file: tuple[str, Stamp], number: int, within: tuple[slice, ...], out: npt.NDArray[Any]
     ) -> None:
-        planes, page, count = HANDLES.get(("spread", file), lambda: _open(*file))
+        planes, page, count = HANDLES.get(("spread", file, self.level), lambda: _open(*file, self.level))
         if (page_axes(page)[1], np.dtype(page.dtype).newbyteorder("=")) != (self.shape[len(self.lead) :], self.dtype):
             raise ReadError(f"{file[0]}: its pages differ from those of {self.url} in size or type")
         if number >= count:
@@ -92,10 +95,12 @@ def open_spread(path: str, tiff: TiffDirectories, dataset: str, level: int) -> S
         spacing, units = distances(pixels)
     except (ElementTree.ParseError, ValueError, KeyError, RecursionError) as error:
         raise VolumeError(f"{path}: its OME-XML is damaged: {one_line(error)}") from error
-    if level:
-        raise VolumeError(f"{path}: no level {level}; images in several files are read at level 0 alone")
     files = tuple((name, _stamp(name, path)) for name in names)
-    page = _open(*files[places[0, 0]])[1]
+    name, mark = files[int(places[0, 0])]
+    page = _open(name, mark, level)[1]
+    if level:
+        first = TiffDirectories(name)
+        spacing = coarser(first, spacing, int(_offsets(first)[0]), page.offset)
     dtype, (axes, shape) = native_dtype(np.dtype(page.dtype), path), page_axes(page)
     lengths = tuple(n for _, n in lead)
     chunks = (1,) * len(lead) + page_chunks(page, dtype.itemsize)
@@ -109,7 +114,7 @@ def open_spread(path: str, tiff: TiffDirectories, dataset: str, level: int) -> S
         dtype=dtype,
         chunks=chunks,
         unit=None if is_plain(page) else (1,) * len(lead) + page_unit(page),
-        fingerprint=fingerprint_of("spread", [(os.path.realpath(name), mark) for name, mark in files], dataset),
+        fingerprint=fingerprint_of("spread", [(os.path.realpath(name), mark) for name, mark in files], dataset, level),
         axes=axes,
         spacing=spacing,
         units={axis: unit_name(unit) for axis, unit in units.items()},
@@ -118,6 +123,7 @@ def open_spread(path: str, tiff: TiffDirectories, dataset: str, level: int) -> S
         files=files,
         places=places,
         lead=lengths,
+        level=level,
     )
 
 
@@ -205,13 +211,21 @@ def _stamp(name: str, path: str) -> Stamp:
         raise VolumeError(f"{path}: has planes in {os.path.basename(name)}, which is not there") from error
 
 
-def _open(name: str, mark: Stamp) -> tuple[PlaneReader, tifffile.TiffPage, int]:
-    """Reader of a file's pages, the first page, and how many there are."""
+def _offsets(tiff: TiffDirectories) -> npt.NDArray[np.int64]:
+    """Where the directories of a file's pages lie."""
+    offsets = np.array([page.offset for page in tiff.walk()], np.int64)
+    if not len(offsets):
+        raise VolumeError(f"{tiff.path}: holds no page")
+    return offsets
+
+
+def _open(name: str, mark: Stamp, level: int) -> tuple[PlaneReader, tifffile.TiffPage, int]:
+    """Reader of a file's pages at a level, the first of them, and how many there are."""
     if stamp(name) != mark:
         raise ReadError(f"{name}: the file changed after it was opened; open it again")
     tiff = TiffDirectories(name)
-    offsets = np.array([page.offset for page in tiff.walk()], np.int64)
-    if not len(offsets):
-        raise VolumeError(f"{name}: holds no page")
+    offsets = _offsets(tiff)
+    if level:
+        offsets = sub_directories(tiff, offsets, level)
     page = key_page(name, tiff, int(offsets[0]))
     return PlaneReader(tiff, page, offsets, False), page, len(offsets)

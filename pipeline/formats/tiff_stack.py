@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -109,21 +109,35 @@ def at_level(tiff: TiffDirectories, stack: Stack, level: int) -> Stack:
     """
     if not level:
         return stack
-    first = tiff.directory(int(stack.offsets[0]))
-    below = tiff.numbers(first, SUB_DIRECTORIES).size if not stack.levels else len(stack.levels)
+    if stack.levels and not 0 < level <= len(stack.levels):
+        raise VolumeError(f"{tiff.path}: no level {level}; there are 0 to {len(stack.levels)}")
+    found = stack.levels[level - 1].offsets if stack.levels else sub_directories(tiff, stack.offsets, level)
+    spacing = coarser(tiff, stack.spacing, int(stack.offsets[0]), int(found[0]))
+    return replace(stack, offsets=found, spacing=spacing, virtual=False)
+
+
+def sub_directories(tiff: TiffDirectories, offsets: npt.NDArray[np.int64], level: int) -> npt.NDArray[np.int64]:
+    """Where the directories of a level lie that hang on those of the finest.
+
+    Raises
+    ------
+    VolumeError
+        If there is no such level.
+    """
+    below = tiff.numbers(tiff.directory(int(offsets[0])), SUB_DIRECTORIES).size
     if not 0 < level <= below:
         raise VolumeError(f"{tiff.path}: no level {level}; there are 0 to {below}")
-    if stack.levels:
-        found = stack.levels[level - 1].offsets
-    else:
-        subs = [tiff.numbers(tiff.directory(int(offset)), SUB_DIRECTORIES) for offset in stack.offsets]
-        if min(sub.size for sub in subs) < level:
-            raise VolumeError(f"{tiff.path}: level {level} is missing for some of the planes")
-        found = np.array([sub[level - 1] for sub in subs], np.int64)
-    coarse = tiff.directory(int(found[0]))
-    ratios = {a: _ratio(tiff, first, coarse, tag) for a, tag in (("x", WIDTH), ("y", LENGTH))}
-    spacing = {axis: value * ratios.get(axis, 1.0) for axis, value in stack.spacing.items()}
-    return replace(stack, offsets=found, spacing=spacing, virtual=False)
+    subs = [tiff.numbers(tiff.directory(int(offset)), SUB_DIRECTORIES) for offset in offsets]
+    if min(sub.size for sub in subs) < level:
+        raise VolumeError(f"{tiff.path}: level {level} is missing for some of the planes")
+    return np.array([sub[level - 1] for sub in subs], np.int64)
+
+
+def coarser(tiff: TiffDirectories, spacing: Mapping[str, float], fine: int, coarse: int) -> dict[str, float]:
+    """The distances of a level, by the sizes of a plane of the finest and of its own."""
+    pages = tiff.directory(fine), tiff.directory(coarse)
+    ratios = {a: _ratio(tiff, *pages, tag) for a, tag in (("x", WIDTH), ("y", LENGTH))}
+    return {axis: value * ratios.get(axis, 1.0) for axis, value in spacing.items()}
 
 
 def _ratio(tiff: TiffDirectories, fine: Directory, coarse: Directory, tag: int) -> float:

@@ -52,6 +52,46 @@ def test_any_of_the_files_gives_all_planes(tmp_path: Path, options: Any) -> None
     close_handles()
 
 
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib", "tile": (16, 16)}])
+def test_levels_of_each_file_make_up_those_of_the_image(tmp_path: Path, options: Any) -> None:
+    small, smaller = (np.ascontiguousarray(ARRAY[..., ::n, ::n]) for n in (2, 4))
+    texts = {path: tifffile.tiffcomment(path) for path in write_spread(tmp_path)}
+    for number, (path, text) in enumerate(texts.items()):
+        at = divmod(number, 3)
+        with tifffile.TiffWriter(path) as file:
+            for z in reversed(range(4)):
+                words: Any = {"description": text if z == 3 else "", "metadata": None, "photometric": "minisblack"}
+                file.write(ARRAY[at][z], subifds=2, **words, **options)
+                for level in (small, smaller):
+                    file.write(level[at][z], subfiletype=1, metadata=None, photometric="minisblack", **options)
+    for path in (min(texts), max(texts)):
+        np.testing.assert_array_equal(read_whole(open_source(path)), ARRAY)
+        for number, expected in ((1, small), (2, smaller)):
+            source = open_source(path, level=number)
+            np.testing.assert_array_equal(read_whole(source), expected)
+            factor = 2.0**number
+            assert source.spacing == {"x": 0.2 * factor, "y": pytest.approx(0.3 * factor), "z": 1.5}
+            np.testing.assert_array_equal(source.read((1, 2, 0, 1, 2), (2, 3, 4, 4, 7)), expected[1:, 2:, :, 1:4, 2:7])
+    with pytest.raises(VolumeError, match="no level 3; there are 0 to 2"):
+        open_source(path, level=3)
+    close_handles()
+
+
+def test_level_that_one_file_lacks_is_named_when_it_is_read(tmp_path: Path) -> None:
+    first, *_ = write_spread(tmp_path)
+    text = tifffile.tiffcomment(first)
+    with tifffile.TiffWriter(first) as file:
+        for z in reversed(range(4)):
+            words: Any = {"description": text if z == 3 else "", "metadata": None, "photometric": "minisblack"}
+            file.write(ARRAY[0, 0, z], subifds=1, **words)
+            file.write(ARRAY[0, 0, z, ::2, ::2], subfiletype=1, metadata=None, photometric="minisblack")
+    source = open_source(first, level=1)
+    np.testing.assert_array_equal(source.read((0,) * 5, (1, 1, 4, 11, 17)), ARRAY[:1, :1, :, ::2, ::2])
+    with pytest.raises(VolumeError, match=r"v_t0_c1\.ome\.tif: no level 1; there are 0 to 0"):
+        read_whole(source)
+    close_handles()
+
+
 def test_words_may_lie_in_a_file_of_their_own(tmp_path: Path) -> None:
     first, *_ = write_spread(tmp_path)
     text = tifffile.tiffcomment(first)
