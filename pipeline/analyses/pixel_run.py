@@ -178,7 +178,7 @@ def _read_table(path: Any, channels: ChannelSet) -> pandas.DataFrame:
     """The table of a segmentation with the columns that tables of analyses share."""
     import pandas
 
-    table = pandas.read_csv(path, float_precision="round_trip")
+    table = pandas.read_csv(path)
     origin = channels.origin_zyx
     for k, axis in enumerate("zyx"):
         place = table[f"centroid_{axis}"].astype("int64") + origin[k]

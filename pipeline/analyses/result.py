@@ -97,7 +97,7 @@ def open_result(folder: str | os.PathLike[str], *, reused: bool = True) -> Analy
     if document is None:
         raise StoreError(f"{place} holds no finished results: there is no {PROVENANCE} of ours")
     try:
-        table = pandas.read_csv(place / TABLE, float_precision="round_trip")
+        table = pandas.read_csv(place / TABLE)
     except (OSError, ValueError) as error:
         raise StoreError(f"{place / TABLE} cannot be read: {error}") from error
     z, y, x = document["origin_zyx"]
