@@ -15,6 +15,7 @@ from pipeline.boss.experiment import Experiment, Index
 from pipeline.boss.tokens import ENVIRONMENT, VAULT
 from pipeline.config import settings
 from pipeline.errors import MissingExtraError
+from pipeline.formats.source import HANDLES
 from pipeline.progress import Progress
 
 if TYPE_CHECKING:
@@ -64,8 +65,10 @@ class BossArchive:
         self.close()
 
     def close(self) -> None:
-        """Forget the token that was given; volumes that were opened with it cannot be read any more."""
+        """Forget the token that was given; of volumes that were opened with it, no more blocks can be fetched."""
         VAULT.drop(self._credential)
+        if self._credential != ENVIRONMENT:
+            HANDLES.forget(lambda key: key == ("boss", self.url, self._credential))
 
     def experiment(self, collection: str, experiment: str) -> Experiment:
         """What the archive says about an experiment.

@@ -72,7 +72,8 @@ class Block:
     def path(self) -> Path:
         """Its file."""
         ranges = "_".join(f"{a}-{b}" for a, b in zip(self.start, self.stop, strict=True))
-        return _folder(self.channel) / (f"{ranges}_{self.version}" if self.version else ranges)
+        version = f"_{hashlib.sha256(self.version.encode()).hexdigest()[:16]}" if self.version else ""
+        return _folder(self.channel) / f"{ranges}{version}"
 
 
 def read(block: Block, fetch: Callable[[], Array]) -> Array:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import logging
 import os
 import re
 import shutil
@@ -32,6 +33,7 @@ TOKEN = re.compile(r"[A-Za-z0-9]+", re.ASCII)  # intern pastes it into INI text,
 LONGEST_TOKEN = 4096
 ASK_SECONDS = 5.0
 ENVIRONMENT = ""  # name of the token of a process's own environment
+_log = logging.getLogger(__name__)
 HOW = "set VOXELFOREST_BOSS_TOKEN, or VOXELFOREST_BOSS_TOKEN_FILE to a file that holds it"
 
 
@@ -112,11 +114,15 @@ class Vault:
         folder = tempfile.mkdtemp(prefix="voxelforest-")  # of mode 0700
         name = os.path.join(folder, "token")
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.bind(name)
-        listener.listen()
+        try:
+            listener.bind(name)
+            listener.listen()
+        except OSError as error:  # a folder whose path is too long for a socket: other processes take their own token
+            _log.warning("the archive's token cannot be offered to worker processes at %s: %s", name, error)
+        else:
+            threading.Thread(target=_answer, args=(listener, token), name="token", daemon=True).start()
         with self._lock:
             self._tokens[name], self._sockets[name] = token, listener
-        threading.Thread(target=_answer, args=(listener, token), name="token", daemon=True).start()
         return name
 
     def drop(self, name: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -87,6 +89,24 @@ def test_answer_in_drops_ends_too(archive: Archive, set_up: Callable[..., None])
         read(archive)
     assert time.monotonic() - before < 60  # byte by byte it would take hundreds of seconds
     read(archive)
+
+
+def test_connection_that_is_not_accepted_is_given_up(set_up: Callable[..., None]) -> None:
+    with socket.socket() as listener, contextlib.ExitStack() as others:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):  # nobody takes them, and there is no room for more
+            other = others.enter_context(socket.socket())
+            other.setblocking(False)
+            other.connect_ex(listener.getsockname())
+        set_up(
+            BOSS_URL=f"http://127.0.0.1:{listener.getsockname()[1]}",
+            BOSS_TOKEN="writer",
+            BOSS_RETRIES=0,
+            BOSS_CONNECT_SECONDS=0.2,
+        )
+        with pytest.raises(TransientArchiveError, match=r"no connection within 0\.2 s"):
+            BossArchive().experiment("col", "exp")
 
 
 def test_nobody_listening_is_one_clear_error(set_up: Callable[..., None]) -> None:

@@ -255,3 +255,17 @@ def test_predict_from_the_archive(
     assert same.code == 0, same.err
     np.testing.assert_array_equal(open_raw(out)[...], open_raw(tmp_path / "same.zarr")[...])
     assert open_raw(out).spacing == {"c": 1.0, "z": 50.0, "y": 3.0, "x": 3.0}
+
+
+def test_run_whose_token_expires_goes_on_with_a_new_one(
+    archive: Archive, golden_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["predict", golden_dir / "projects" / "pc_3d.ilp", "boss://col/exp?channel=PSD95", tmp_path / "out.zarr"]
+    archive.fail("401", times=99, every=5)
+    outcome = run_here(capsys, *command)
+    assert outcome.code == 2
+    assert [line for line in outcome.err if "the archive does not accept the token; it is wrong or has exp" in line]
+    assert not (tmp_path / "out.zarr").exists()
+    archive.faults.clear()
+    outcome = run_here(capsys, *command, "--resume")
+    assert outcome.code == 0, outcome.err

@@ -17,6 +17,7 @@ from pipeline.boss import BossArchive
 from pipeline.boss.tokens import ENVIRONMENT, VAULT, Vault, check_token, configured_token
 from pipeline.config import settings
 from pipeline.errors import TokenError
+from pipeline.formats.source import HANDLES
 from tests.archive_contents import Archive
 
 SECRET = "s3cr3tTokenThatNobodySees"
@@ -89,6 +90,31 @@ def test_folder_of_a_held_token_is_of_its_user_alone_and_goes() -> None:
     vault.close()
     assert not folder.exists()
     vault.drop(name)
+
+
+def test_folder_too_long_for_a_socket_costs_the_workers_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / ("x" * 120)).mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / ("x" * 120)))
+    vault = Vault()
+    name = vault.hold(SECRET)
+    assert vault.token(name) == SECRET
+    assert "cannot be offered" in caplog.text
+    assert SECRET not in caplog.text
+    vault.close()
+    assert not Path(name).parent.exists()
+
+
+def test_closed_archive_keeps_no_token(archive: Archive) -> None:
+    opened = BossArchive(token="reader")
+    opened.experiment("col", "exp")
+    before = len(HANDLES)
+    opened.close()
+    assert len(HANDLES) == before - 1
+    archive.tokens["writer"] = ""
+    with pytest.raises(TokenError, match="does not allow"):  # that of the environment is asked instead
+        opened.experiment("col", "exp")
 
 
 def test_worker_of_another_machine_takes_its_own_token(set_up: Callable[..., None]) -> None:
