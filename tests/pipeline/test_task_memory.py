@@ -11,7 +11,7 @@ from pipeline.blocks import Box
 from pipeline.plan import Plan, make
 from pipeline.prediction import make_task, predict_block
 from pipeline.project import Project
-from pipeline.task_memory import TILE_2D, TILE_3D, sum_halos, tile_shape
+from pipeline.task_memory import TILE_2D, TILE_3D, TILE_THIN, sum_halos, tile_shape
 from pipeline.volume import Volume
 from tests.models import full_selection, grow_forest, make_project, make_stage, memory_volume
 
@@ -83,7 +83,7 @@ def test_tiles_are_wider_in_thin_regions_and_where_no_scale_is_deep() -> None:
     volume, deep = volume_and_project((20, 40, 40), "zyx", [SMALL["deep"]])
     stacks = make(volume.whole, 1, "uint8", "zyx", deep).stacks
     assert tile_shape(stacks[0], 8) == TILE_3D
-    assert tile_shape(stacks[0], 7) == TILE_2D
+    assert tile_shape(stacks[0], 7) == TILE_THIN
     assert tile_shape(make(Box.whole((1, 1, 40, 40)), 1, "uint8", "yx", flat).stacks[0], 8) == TILE_2D
     assert sum_halos([*stacks, *stacks]) == tuple(2 * n for n in stacks[0].halo_zyx)
     assert sum_halos([]) == (0, 0, 0)
