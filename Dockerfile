@@ -1,7 +1,7 @@
 # One image for the front end, the Dask scheduler and the workers: equal versions everywhere. compose.yaml starts all three.
 FROM python:3.11-slim
 
-RUN useradd --create-home voxelforest && mkdir /data /state && chown voxelforest /state
+RUN useradd --create-home voxelforest && mkdir -p /data /state/labels && chown -R voxelforest /state
 WORKDIR /opt/voxelforest
 COPY setup.cfg pyproject.toml constraints.txt README.md LICENSE ./
 COPY numba_ops numba_ops

@@ -129,6 +129,13 @@ class Settings(ClusterSettings):
         "Largest frame that a server labels when it is asked for; larger ones need a run of `voxelforest segment`.",
         ge=1,
     )
+    label_cache: ByteSize = _row(
+        8192 * MIB,
+        "bytes",
+        "Labelled frames that servers keep in `data_dir`; those that nobody has asked for the longest go first.",
+        shown="8GiB",
+        ge=0,
+    )
     head_seconds: float = _row(
         10.0, "seconds", "How long a client may take to send the head of a request before a server hangs up.", gt=0
     )

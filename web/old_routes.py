@@ -19,7 +19,7 @@ from pipeline.blocks import Box
 from pipeline.config import settings
 from pipeline.errors import ConflictError, RegionError
 from pipeline.serving.engine import Engine
-from pipeline.serving.label_image import LabelImages, LabelSettings
+from pipeline.serving.label_image import LabelSettings, label_image
 from pipeline.serving.layer import Layer
 from pipeline.serving.settings_store import SettingsStore
 from web import encodings, pictures
@@ -37,14 +37,11 @@ FORMATS = {
 }
 _NUMBER = re.compile(r"[0-9]{1,12}", re.ASCII)
 
-LABEL_BYTES = 64 << 20  # of finished label images that a process keeps
-
 blueprint = Blueprint("old", __name__)
 
 
 @blueprint.record_once
 def _set_up(state: BlueprintSetupState) -> None:
-    state.app.extensions["label_images"] = LabelImages(LABEL_BYTES)
     state.app.extensions["label_settings"] = SettingsStore(settings().data_dir)
 
 
@@ -88,8 +85,7 @@ def get_label_image(fmt: str) -> Response:
     if box.stop[0] != t + 1:
         given = f"t from {t} to {box.stop[0]}"
         raise HttpError("objects belong to one time frame", 400, code="box", given=given, allowed="one t")
-    labels = _labels(layer, t)[box.start[1] : box.stop[1], box.start[2] : box.stop[2], box.start[3] : box.stop[3]]
-    return encode(labels[None, ..., None], fmt, "no-cache")
+    return encode(read_box(label_image(layer, label_settings()), box), fmt, "no-cache")
 
 
 @blueprint.get("/labelvolume/<fmt>/<frame>")
@@ -97,8 +93,10 @@ def get_label_volume(fmt: str, frame: str) -> Response:
     """Objects of a whole time frame, (1, x, y, z, 1), uint32."""
     _check_format(fmt)
     layer = probabilities()
-    t = _parse_number(frame, "frame", _shape(layer)["t"])
-    return encode(_labels(layer, t)[None, ..., None], fmt, "no-cache")
+    shape = _shape(layer)
+    t = _parse_number(frame, "frame", shape["t"])
+    whole = OldBox((t, 0, 0, 0, 0), (t + 1, shape["x"], shape["y"], shape["z"], 1))
+    return encode(read_box(label_image(layer, label_settings()), whole), fmt, "no-cache")
 
 
 @blueprint.get("/prediction/<fmt>/<block>")
@@ -220,12 +218,6 @@ def _read_raw(box: OldBox) -> npt.NDArray[Any]:
     # The layer shows another type, one that viewers know; these routes tell the file's.
     (t0, x0, y0, z0, c0), (t1, x1, y1, z1, c1) = box.start, box.stop
     return reorder(volume.read(Box((t0, z0, y0, x0), (t1, z1, y1, x1)))[:, c0:c1], "tczyx", ORDER)
-
-
-def _labels(layer: Layer, t: int) -> npt.NDArray[Any]:
-    """Objects of a frame, (x, y, z)."""
-    images: LabelImages = current_app.extensions["label_images"]
-    return images.make(engine(), layer, t, label_settings(), watch()).transpose(2, 1, 0)
 
 
 def label_settings() -> LabelSettings:

@@ -189,9 +189,12 @@ class BlockCache:
                     if abandoned:
                         self.counters.abandoned += 1
 
-    def drop(self, entry: Entry) -> None:
-        """Forget a block, so that the next request makes it again."""
+    def drop(self, entry: Entry, *, failed: bool) -> None:
+        """Forget a block, so that the next request makes it again; under another key if its task `failed`."""
         with self._lock:
+            if failed and self._entries.get(entry.piece.key) is entry:
+                self.counters.failures += 1
+                self._note_failure(entry.piece.key)
             self._drop(entry)
 
     def clear(self) -> None:

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy.typing as npt
-from distributed import Future, KilledWorker
+from distributed import Future
 
-from pipeline.errors import ClusterError
 from pipeline.serving.admission import Admission
 from pipeline.serving.block_cache import BlockCache, Entry
 from pipeline.serving.piece import Piece
@@ -115,8 +114,6 @@ class BlockMaker:
         ------
         PipelineError
             What the task raised, if that was one of ours.
-        ClusterError
-            If the task killed its workers.
         Exception
             Anything else that went wrong: another try may help.
         """
@@ -129,7 +126,7 @@ class BlockMaker:
             fetched = iter(self._fetch(missing))
         except BaseException:
             for entry in missing:
-                self._cache.drop(entry)
+                self._cache.drop(entry, failed=entry.future.status == "error")
             raise
         return [next(fetched) if value is None else value for value in found]
 
@@ -148,11 +145,6 @@ class BlockMaker:
         error = entry.error
         if entry.future.status == "error":
             error = entry.future.exception()
-        if isinstance(error, KilledWorker):
-            raise ClusterError(
-                f"A block of {entry.piece.layer.name} was given up: {error.allowed_failures + 1} workers died while "
-                "they computed it; most often memory ran out"
-            )
         assert error is not None
         raise error
 

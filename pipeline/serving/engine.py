@@ -60,7 +60,8 @@ class Engine:
         self._cache = BlockCache(settings().cache_bytes if cache_bytes is None else cache_bytes)
         self._admission = Admission(settings())
         self._maker = BlockMaker(self._session, self._cache, self._admission)
-        self._frames = LabelFrames(settings().data_dir / FOLDER, self.read, self._session.client)
+        folder, limit = settings().data_dir / FOLDER, settings().label_cache
+        self._frames = LabelFrames(folder, self.read, self._session.client, limit)
 
     def prepare(self) -> None:
         """Connect and, where blocks are computed on this machine, compile kernels; else the first reader waits for it.

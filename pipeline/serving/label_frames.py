@@ -2,7 +2,7 @@
 
 The probabilities come through the block cache, into a file; `pipeline.labelling` finds the objects block by block, and
 the ids go into a file that every front end of this data folder reads. So memory stays small, a restart loses nothing,
-and a frame is labelled once, whoever asks.
+and a frame is labelled once, whoever asks. The files are a cache: up to `label_cache` bytes are kept.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import fcntl
 import os
 import shutil
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,8 @@ from distributed import Client
 
 from pipeline.blocks import Box, grid
 from pipeline.config import settings
-from pipeline.errors import AbandonedError, CancelledError
+from pipeline.durability import publish_file
+from pipeline.errors import AbandonedError, BusyError, CancelledError, WriteError
 from pipeline.labelling import label_volume
 from pipeline.progress import Progress
 from pipeline.serving.admission import POLL_SECONDS
@@ -33,6 +35,8 @@ from pipeline.volume import open_raw
 
 Array = npt.NDArray[Any]
 FOLDER = "labels"
+WORK = ".work"  # ending of folders in which frames are being made
+LOCKS = 64
 PART_BYTES = 64 << 20  # of probabilities that are read at once
 
 
@@ -56,12 +60,15 @@ class LabelFrames:
         `Engine.read`.
     client : callable
         Gives the Dask client.
+    limit : int
+        Bytes of all frames that are kept; those that nobody has asked for the longest go first.
     """
 
-    def __init__(self, folder: Path, read: Callable[..., Array], client: Callable[[], Client]) -> None:
+    def __init__(self, folder: Path, read: Callable[..., Array], client: Callable[[], Client], limit: int) -> None:
         self._folder = folder
         self._read = read
         self._client = client
+        self._limit = limit
 
     def read(
         self, layer: Layer, level: int, start: tuple[int, ...], stop: tuple[int, ...], abandoned: Callable[[], bool]
@@ -71,34 +78,69 @@ class LabelFrames:
         steps = layer.spatial(layer.level(level).factors)
         inside = tuple(slice(a * f, (b - 1) * f + 1, f) for a, b, f in zip(first, last, steps, strict=True))
         made = [np.asarray(self.frame(layer, t, abandoned)[inside[1:]]) for t in range(first[0], last[0])]
-        region = np.ascontiguousarray(np.stack(made).reshape([b - a for a, b in zip(start, stop, strict=True)]))
+        shape = [b - a for a, b in zip(start, stop, strict=True)]
+        region = np.ascontiguousarray(np.stack(made).reshape(shape), layer.dtype)
         region.flags.writeable = False
         return region
 
     def frame(self, layer: Layer, t: int, abandoned: Callable[[], bool]) -> npt.NDArray[np.uint64]:
-        """The ids of a frame, (z, y, x), mapped from its file, which is made if it is not there."""
-        path = self._folder / layer.digest / f"{t}.npy"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with _alone(path.with_suffix(".lock"), abandoned):
-                if not path.exists():
-                    self._make(layer, t, path, abandoned)
-        frame: npt.NDArray[np.uint64] = np.load(path, mmap_mode="r")
-        return frame
+        """The ids of a frame, (z, y, x), mapped from its file, which is made if it is not there.
+
+        Raises
+        ------
+        AbandonedError
+            If `abandoned` said so.
+        BusyError
+            If it takes others longer than `request_seconds` to make it.
+        WriteError
+            If the disk is full.
+        """
+        path = self._folder / f"{layer.digest}-{t}.npy"
+        while True:
+            with contextlib.suppress(FileNotFoundError):  # it is not there yet, or it was swept just now
+                os.utime(path)
+                frame: npt.NDArray[np.uint64] = np.load(path, mmap_mode="r")
+                return frame
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                with _alone(_lock_of(path), abandoned):
+                    if not path.exists():
+                        self._make(layer, t, path, abandoned)
+                        self.sweep(path)
+            except OSError as error:
+                raise WriteError(f"{path}: labels cannot be kept: {error.strerror or error}") from error
+
+    def sweep(self, kept: Path) -> None:
+        """Remove the frames that were asked for the longest time ago until the rest fits, and what dead processes left.
+
+        Whoever has a frame open keeps what is in it.
+
+        Parameters
+        ----------
+        kept : Path
+            A frame that stays in any case.
+        """
+        found = [(path.stat(), path) for path in self._folder.glob("*.npy")]
+        total = sum(stat.st_size for stat, _ in found)
+        for stat, path in sorted(found, key=lambda pair: pair[0].st_mtime_ns):
+            if total > self._limit and path != kept:
+                path.unlink(missing_ok=True)
+                total -= stat.st_size
+        for work in self._folder.glob(f"*{WORK}"):
+            with _lock_of(work).open("w") as file, contextlib.suppress(BlockingIOError):  # somebody is at it
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(work, ignore_errors=True)
 
     def _make(self, layer: Layer, t: int, path: Path, abandoned: Callable[[], bool]) -> None:
         recipe = layer.recipe
         assert isinstance(recipe, FrameRecipe)
-        work = path.with_suffix(".work")
+        work = path.with_suffix(WORK)
         shutil.rmtree(work, ignore_errors=True)  # what a process left that was killed
         work.mkdir()
         try:
             self._store_probabilities(layer, t, work / "probabilities.npy", abandoned)
             source = open_raw(work / "probabilities.npy", axes="czyx")
-            ids = np.lib.format.open_memmap(
-                work / "ids.npy", mode="w+", dtype=np.uint64, shape=recipe.plan.image.shape[1:]
-            )
-            ids.flush()
+            _allocate(work / "ids.npy", np.uint64, recipe.plan.image.shape[1:])
             label_volume(
                 self._client(),
                 source,
@@ -109,7 +151,7 @@ class LabelFrames:
                 progress=Progress(),
                 cancelled=abandoned,
             )
-            os.replace(work / "ids.npy", path)
+            publish_file(work / "ids.npy", path)
         except CancelledError as error:
             raise AbandonedError("nobody waits for these labels any more") from error
         finally:
@@ -121,7 +163,7 @@ class LabelFrames:
         assert source is not None
         image = recipe.plan.image
         channels = len(recipe.channels)
-        stored = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(channels, *image.shape[1:]))
+        stored = _allocate(path, np.float32, (channels, *image.shape[1:]))
         _, z, y, x = source.chunk(0)
         room = min(PART_BYTES, int(settings().request_bytes)) // source.voxel_bytes
         rows = max(room // (z * image.shape[3]) // y, 1) * y if z * y * image.shape[3] <= room else y
@@ -135,9 +177,24 @@ class LabelFrames:
         stored.flush()
 
 
+def _allocate(path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> np.memmap[Any, Any]:
+    """A file of an array with all of its room on the disk: running out of it later would kill who writes the map."""
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
+
+
+def _lock_of(path: Path) -> Path:
+    """The lock of a frame; a few are shared by all, so that they do not pile up."""
+    return path.with_name(f"{zlib.crc32(path.stem.encode()) % LOCKS:02d}.lock")
+
+
 @contextlib.contextmanager
 def _alone(path: Path, abandoned: Callable[[], bool]) -> Iterator[None]:
     """Hold a lock that other threads and processes respect; it goes with the process that dies."""
+    seconds = settings().request_seconds
+    until = time.monotonic() + seconds
     with path.open("w") as file:
         while True:
             try:
@@ -146,5 +203,7 @@ def _alone(path: Path, abandoned: Callable[[], bool]) -> Iterator[None]:
             except BlockingIOError:
                 if abandoned():
                     raise AbandonedError("nobody waits for these labels any more") from None
+                if time.monotonic() > until:
+                    raise BusyError(f"these labels were not made within {seconds:g} s", "busy", seconds) from None
                 time.sleep(POLL_SECONDS)
         yield

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline import pyramid
 from pipeline.blocks import Box
@@ -15,6 +16,7 @@ from pipeline.formats.source import fingerprint_of
 from pipeline.images import ImageSpec
 from pipeline.labelling import LabelPlan, choose_block, plan_labels
 from pipeline.output import read_record
+from pipeline.project import Project
 from pipeline.serving.layer import Layer, LayerLevel
 from pipeline.serving.recipe import RawRecipe
 from pipeline.thresholding import Thresholding, project_thresholding
@@ -98,7 +100,38 @@ def labels_layer(probabilities: Layer, found: Sequence[FoundLabels]) -> Layer:
     project = probabilities.project
     assert project is not None
     mine = next((each for each in found if each.project_digest == project.digest), None)
-    base = replace(
+    return _from_run(_base(probabilities), mine) if mine is not None else _by_frame(probabilities, project)
+
+
+def frame_layer(probabilities: Layer, thresholding: Thresholding, dtype: npt.DTypeLike = np.uint64) -> Layer:
+    """Labels that the engine finds frame by frame, with any settings; those who read it get ids of this type.
+
+    Raises
+    ------
+    PlanError
+        If the settings do not fit the probabilities.
+    """
+    whole = probabilities.whole(0)
+    frame = Box((0, 0, 0, 0), (1, *whole.stop[1:]))
+    thresholding.check(probabilities.n_channels, frame.shape[1:])
+    picked, n = thresholding.pick(thresholding.channels), len(thresholding.channels)
+    block = choose_block(frame, probabilities.chunk(0), picked, voxel_bytes=4 * n)
+    plan = plan_labels(frame, block, picked, n_channels=n)
+    at = [i for i, axis in enumerate(probabilities.dims) if axis != "c"]
+    first, base = probabilities.levels[0], _base(probabilities)
+    return replace(
+        base,
+        dtype=np.dtype(dtype),
+        levels=_levels(base.dims, tuple(first.shape[i] for i in at), tuple(first.chunk[i] for i in at)),
+        digest=fingerprint_of("labels by frame", probabilities.digest, plan.digest)[:32],
+        recipe=FrameRecipe(plan, thresholding.channels),
+        parent=probabilities,
+    )
+
+
+def _base(probabilities: Layer) -> Layer:
+    """What all labels of a volume and a project have in common."""
+    return replace(
         probabilities,
         name="labels",
         dims=probabilities.dims.replace("c", ""),
@@ -109,7 +142,6 @@ def labels_layer(probabilities: Layer, found: Sequence[FoundLabels]) -> Layer:
         reduce="stride",
         parent=None,
     )
-    return _from_run(base, mine) if mine is not None else _by_frame(base, probabilities)
 
 
 def _from_run(base: Layer, found: FoundLabels) -> Layer:
@@ -125,32 +157,18 @@ def _from_run(base: Layer, found: FoundLabels) -> Layer:
     return replace(base, levels=tuple(level for level, _ in fitting), digest=digest, recipe=recipe)
 
 
-def _by_frame(base: Layer, probabilities: Layer) -> Layer:
+def _by_frame(probabilities: Layer, project: Project) -> Layer:
     whole, limit = probabilities.whole(0), settings().label_frame_voxels
-    frame = Box((0, 0, 0, 0), (1, *whole.stop[1:]))
+    voxels = whole.size // whole.shape[0]
     run = "run voxelforest segment PROJECT RAW OUT.zarr, and name OUT.zarr as labels of the volume"
-    if frame.size > limit:
-        raise ConflictError(
-            f"a frame of {frame.size:,} voxels, up to {limit:,} are labelled on request: {run}", "labels"
-        )
-    project = probabilities.project
-    assert project is not None
+    if voxels > limit:
+        raise ConflictError(f"a frame of {voxels:,} voxels, up to {limit:,} are labelled on request: {run}", "labels")
     try:
-        thresholding = project_thresholding(project) or Thresholding()
-        thresholding.check(probabilities.n_channels, frame.shape[1:])
-        picked, n = thresholding.pick(thresholding.channels), len(thresholding.channels)
-        block = choose_block(frame, probabilities.chunk(0), picked, voxel_bytes=4 * n)
-        plan = plan_labels(frame, block, picked, n_channels=n)
+        return frame_layer(probabilities, project_thresholding(project) or Thresholding())
     except (PlanError, ProjectError) as error:
         raise ConflictError(
             f"not labelled on request, {error.message}: {run}, with other settings", "labels"
         ) from error
-    at = [i for i, axis in enumerate(probabilities.dims) if axis != "c"]
-    first = probabilities.levels[0]
-    levels = _levels(base.dims, tuple(first.shape[i] for i in at), tuple(first.chunk[i] for i in at))
-    digest = fingerprint_of("labels by frame", probabilities.digest, plan.digest)[:32]
-    recipe = FrameRecipe(plan, thresholding.channels)
-    return replace(base, levels=levels, digest=digest, recipe=recipe, parent=probabilities)
 
 
 def _levels(dims: str, shape: Sequence[int], chunks: Sequence[int]) -> tuple[LayerLevel, ...]:

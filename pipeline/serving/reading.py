@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from distributed import KilledWorker
 
 from pipeline.config import settings
 from pipeline.errors import AbandonedError, BusyError, ClusterError, PipelineError
@@ -94,7 +95,7 @@ class Reading:
 
     def _collect(self, claim: Claim, priority: int) -> list[Array]:
         """Wait for claimed blocks, and again for those that failed; ends the claim."""
-        attempts = settings().block_retries + 1
+        attempts, killed = settings().block_retries + 1, 0
         try:
             for attempt in range(1, attempts + 1):
                 self._wait(claim.entries)
@@ -102,6 +103,14 @@ class Reading:
                     return self._maker.values(claim.entries)
                 except (PipelineError, MemoryError):
                     raise
+                except KilledWorker as error:
+                    # Dask counts over the whole life of a block that is kept: the workers may have died of anything.
+                    killed += 1
+                    if killed > 1 or attempt == attempts:
+                        raise ClusterError(
+                            f"a block was given up: {error.allowed_failures + 1} workers died while they computed it; "
+                            "most often memory ran out"
+                        ) from error
                 except Exception as error:  # a worker died, a connection was lost, a disk hiccuped
                     if attempt == attempts:
                         raise ClusterError(f"a block could not be computed in {attempts} attempts: {error}") from error

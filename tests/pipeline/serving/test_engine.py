@@ -9,11 +9,13 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from distributed import KilledWorker
 
 from pipeline.errors import (
     AbandonedError,
@@ -146,6 +148,25 @@ def test_what_may_pass_is_tried_again_a_bounded_number_of_times(start: Start, mo
     assert len(tries) == 3
     monkeypatch.setattr(recipe.ProbabilityRecipe, "compute", _raise(OSError("gone for good")))
     with pytest.raises(ClusterError, match="3 attempts: gone for good"):
+        engine.read(layer, 0, (0, 16, 16, 16), (3, 32, 32, 32))
+
+
+def test_deaths_of_workers_are_forgiven_once(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = start()
+    layer = probabilities_of(engine)
+    compute, died = recipe.ProbabilityRecipe.compute, list[Any]()
+    killed = KilledWorker("block", SimpleNamespace(address="tcp://gone"), 3)
+
+    def die_once(self: recipe.ProbabilityRecipe, level: int, box: Any) -> Array:
+        if not died:
+            died.append(box)
+            raise killed
+        return compute(self, level, box)
+
+    monkeypatch.setattr(recipe.ProbabilityRecipe, "compute", die_once)
+    assert engine.read(layer, 0, *CHUNK).shape == (3, 16, 16, 16)
+    monkeypatch.setattr(recipe.ProbabilityRecipe, "compute", _raise(killed))
+    with pytest.raises(ClusterError, match="4 workers died"):
         engine.read(layer, 0, (0, 16, 16, 16), (3, 32, 32, 32))
 
 
