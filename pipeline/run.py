@@ -163,8 +163,8 @@ def _create(request: Request, plan: Plan) -> Store:
 
 def _compute(request: Request, plan: Plan, store: Store, progress: Progress) -> tuple[int, int]:
     """Run what is missing; returns how many blocks that were, and the peak of memory in bytes."""
-    work = {"core_seconds": estimate_seconds(plan), "task_bytes": plan.task_bytes}
-    terms = replace(request.terms, tell=progress.note, **work)
+    seconds = estimate_seconds(plan)
+    terms = replace(request.terms, tell=progress.note, core_seconds=seconds, task_bytes=plan.task_bytes)
     with connected(request.scheduler, request.workers, store, terms) as client:
         if request.scheduler in LOCAL_NAMES:  # other machines compile their own, when the first block needs it
             compile_kernels(progress)

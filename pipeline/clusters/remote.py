@@ -41,7 +41,10 @@ def remote_client(address: str, security: Security | None = None) -> Client:
             raise ClusterError(f"No Dask scheduler can be used at {address}: {_reason(error)}") from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", VersionMismatchWarning)  # versions are compared later, in our own words
-        return Client(address, security=security, timeout=settings().connect_seconds, set_as_default=False)
+        try:
+            return Client(address, security=security, timeout=settings().connect_seconds, set_as_default=False)
+        except OSError as error:  # gone since it was asked
+            raise ClusterError(f"The Dask scheduler at {address} went away: {_reason(error)}") from error
 
 
 def certificates_of_settings(address: str) -> Security | None:

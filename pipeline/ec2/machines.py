@@ -56,17 +56,21 @@ class _Machine(EC2Instance):
         its public address, where a security group does not know them.
         """
         self.asked_at = time.monotonic()
+        self.cluster.in_the_making += 1
         try:
             async with asyncio.timeout(settings().ec2_start_seconds):
                 await super().create_vm()
         except BaseException as error:
             self.status = Status.failed
             await asyncio.shield(self.destroy_vm())
+            if isinstance(error, Exception):  # an answer has come; else EC2 may make a machine that nobody knows yet
+                self.cluster.in_the_making -= 1
             if isinstance(error, TimeoutError):
                 raise ClusterError(f"EC2 gave {self.name} no address in time", code="ec2") from error
             if isinstance(error, Exception):
                 raise explain(error, "run_instances") from error
             raise
+        self.cluster.in_the_making -= 1
         self.cluster.rented.append(self)
         return self.instance["PrivateIpAddress"], None if self.use_private_ip else self.instance["PublicIpAddress"]
 
@@ -147,6 +151,7 @@ class MachineCluster(EC2Cluster):
         self.cluster_id = tags[CLUSTER]
         self.trouble: ClusterError | None = None
         self.rented: list[_Machine] = []
+        self.in_the_making = 0
         self.logs: dict[str, list[str]] = {}
         self._retry_at = 0.0
         self._backoff = FIRST_BACKOFF
@@ -284,6 +289,21 @@ class MachineCluster(EC2Cluster):
         worker = self.workers.pop(name)
         self.worker_spec.pop(name, None)
         await worker.close()
+
+    async def abandon(self) -> None:
+        """Let go of everything here, without a word to the scheduler: it may be gone, and is to be terminated anyway.
+
+        Upstream's way retires the workers first, for which they move what they hold, and waits for answers.
+        """
+        if self._adaptive is not None:
+            self._adaptive.stop()
+        for callback in self.periodic_callbacks.values():
+            callback.stop()
+        if self._watch_worker_status_comm is not None:
+            self._watch_worker_status_comm.abort()
+        if self.scheduler_comm is not None:
+            await self.scheduler_comm.close_rpc()
+        self.status = Status.closed
 
     async def state_of(self, machine: str) -> str:
         """State of a machine, as EC2 names it; pending where EC2 does not know it yet."""

@@ -92,12 +92,17 @@ def sweep_orphans(account: Account, owner: str, tell: Tell = keep_silent) -> lis
         ids = [machine.id for machine in orphans]
         tell(f"ec2: {len(ids)} machines were left over and are terminated: {', '.join(ids)}")
         terminate(account, ids)
-    held = {machine.cluster for machine in machines}
+    sweep_groups(account, owner)
+    return [machine.id for machine in orphans]
+
+
+def sweep_groups(account: Account, owner: str) -> None:
+    """Remove this owner's security groups whose clusters have no machines any more, and no client."""
+    held = {machine.cluster for machine in find_machines(account)}
     for group in find_groups(account):
         gone = group.driver is None or group.driver.is_gone()
         if group.owner == owner and gone and group.cluster not in held:
             _delete_group(account, group.id)
-    return [machine.id for machine in orphans]
 
 
 def end_cluster(account: Account, cluster: str, tell: Tell = keep_silent, *, calm: float = 1.0) -> list[str]:

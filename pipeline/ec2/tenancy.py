@@ -25,12 +25,13 @@ from pipeline.ec2.cost import Offer, readable_seconds
 from pipeline.ec2.inspection import Site
 from pipeline.ec2.machines import MachineCluster
 from pipeline.ec2.network import make_group
-from pipeline.ec2.sweep import end_cluster
+from pipeline.ec2.sweep import end_cluster, sweep_groups
 from pipeline.ec2.tags import make_tags, new_cluster_id
 from pipeline.ec2.upkeep import Upkeep
 from pipeline.errors import ClusterError, PipelineError
 
-CLOSE_SECONDS = 60.0
+CLOSE_SECONDS = 10.0
+CALM, WARY = 1.0, 5.0  # seconds between two looks for machines that are left, where one was just being made the latter
 POLL_SECONDS = 0.5
 
 
@@ -129,7 +130,9 @@ class _Tenant:
         finally:
             with contextlib.suppress(Exception):
                 self._background.stop()
-            end_cluster(self._account, self._id, self._terms.tell)
+            wary = self._cluster is not None and self._cluster.in_the_making > 0
+            end_cluster(self._account, self._id, self._terms.tell, calm=WARY if wary else CALM)
+            sweep_groups(self._account, self._configuration.owner)  # of orphans that were still ending at the start
         if self._terms.logfile is not None:
             write_logs(self._terms.logfile, logs)
         if self._cluster is not None:
@@ -178,7 +181,7 @@ class _Tenant:
             if self._terms.logfile is not None:
                 logs = {**self._consoles(self._cluster), **logs, **self._cluster.logs}
             with contextlib.suppress(Exception):
-                self._background.run(self._cluster._close(), CLOSE_SECONDS)
+                self._background.run(self._cluster.abandon(), CLOSE_SECONDS)
         return logs
 
     def _consoles(self, cluster: MachineCluster) -> dict[str, list[str]]:

@@ -1,0 +1,48 @@
+"""Machines as the settings describe them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pipeline.config import Settings
+from pipeline.ec2.configuration import owner_of, read_configuration
+from pipeline.errors import PlanError
+
+GOOD: dict[str, Any] = {"ec2_image": "ami-0123456789abcdef0", "ec2_container": "lab.example:5000/voxelforest:0.1"}
+
+
+def test_settings_become_machines() -> None:
+    found = read_configuration(Settings(**GOOD, ec2_client="203.0.113.7", ec2_owner="ada <ada@lab>"))
+    assert (found.image, found.container) == tuple(GOOD.values())
+    assert found.client == "203.0.113.7/32"
+    assert found.owner == "ada -ada@lab-"
+    assert "@" in owner_of(Settings())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"ec2_image": None}, "EC2_IMAGE is not set"),
+        ({"ec2_container": ""}, "EC2_CONTAINER is not set"),
+        ({"ec2_image": "ubuntu"}, "is no machine image"),
+        ({"ec2_container": "voxelforest:latest"}, "is not pinned"),
+        ({"ec2_container": "lab.example:5000/voxelforest"}, "is not pinned"),
+        ({"ec2_container": "a b"}, "is no name of a Docker image"),
+        ({"ec2_container": "a:1' && reboot"}, "is no name of a Docker image"),
+        ({"ec2_client": "0.0.0.0/0"}, "lets everybody in"),
+        ({"ec2_client": "::/0"}, "lets everybody in"),
+        ({"ec2_client": "home"}, "is no address"),
+    ],
+)
+def test_what_is_missing_or_dangerous_is_one_line(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(PlanError, match=words) as caught:
+        read_configuration(Settings(**{**GOOD, **changes}))
+    assert caught.value.code == "ec2"
+    assert "\n" not in caught.value.message
+
+
+def test_digest_pins_an_image() -> None:
+    container = f"voxelforest@sha256:{'0' * 64}"
+    assert read_configuration(Settings(**{**GOOD, "ec2_container": container})).container == container
