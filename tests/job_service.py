@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from pydantic import SecretStr
 
 from pipeline.jobs.estimate import Estimate
 from pipeline.jobs.request import JobRequest, Submission
-from tests.archive_server import Archive
+from tests.archive_contents import Archive
 
 PLUGIN = Path(__file__).parent / "plugin"
 SHAPE = (24, 48, 48)
@@ -101,6 +102,14 @@ def start_runner(folder: Path, variables: Mapping[str, str], *arguments: str) ->
             env={**os.environ, **variables, "PYTHONPATH": path_of_plugin()},
             start_new_session=True,
         )
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Wait until something holds."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it did not come about"
+        time.sleep(0.02)
 
 
 def path_of_plugin() -> str:

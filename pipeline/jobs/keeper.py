@@ -24,6 +24,7 @@ from pipeline.jobs.store import JobStore
 
 LOG = logging.getLogger("pipeline.jobs")
 COMMAND = [sys.executable, "-m", "pipeline.jobs"]
+BAD_USAGE = 2  # exit code
 LOOK_SECONDS = 0.3
 SETTLE_SECONDS = 4.0  # for a new process to take its job, before another one is started for the same
 TIDY_SECONDS = 600.0
@@ -57,24 +58,22 @@ class Keeper:
         self._next_tidy = 0.0
         self._pause = 0.0
 
-    def check(self, stop: threading.Event) -> int:
-        """Have a process say whether every pipeline can be run where jobs will be; returns its exit code.
+    def run(self, stop: threading.Event) -> int:
+        """Keep jobs going until `stop` is set; then have them put back. Returns the exit code.
 
-        A scheduler that does not answer yet is no reason not to begin: jobs wait for it.
+        Meanwhile a process says on stderr whether every pipeline can be run where jobs will be. A scheduler that does
+        not answer yet is no reason to end, since jobs wait for it; one that cannot be is.
         """
-        process = subprocess.Popen([*COMMAND, "check", *self._place], stdin=subprocess.DEVNULL)
-        while process.poll() is None:
-            if stop.wait(LOOK_SECONDS):
-                process.terminate()
-                process.wait()
-        return process.returncode
-
-    def run(self, stop: threading.Event) -> None:
-        """Keep jobs going until `stop` is set; then have them put back."""
+        check = subprocess.Popen([*COMMAND, "check", *self._place], stdin=subprocess.DEVNULL)
         try:
             while not stop.wait(LOOK_SECONDS):
+                if check.poll() == BAD_USAGE:
+                    return BAD_USAGE
                 self.look()
+            return 0
         finally:
+            check.terminate()
+            check.wait()
             self._end()
 
     def look(self) -> None:

@@ -19,8 +19,8 @@ from pipeline.jobs.mail import delivering
 from pipeline.jobs.runner import Place, run_next
 from pipeline.jobs.store import JobStore
 
-BAD_USAGE = 2
 INTERRUPTED = 130
+STANDARD_INPUT = 0
 
 
 def run_service(place: Place) -> int:
@@ -28,11 +28,7 @@ def run_service(place: Place) -> int:
     store, stop = JobStore(), threading.Event()
     with _ended_by_signals(stop), delivering(store):
         show_note(f"jobs in {store.path}; Ctrl-C ends this, and nothing that is finished is lost", as_json=False)
-        keeper = Keeper(store, place)
-        if keeper.check(stop) == BAD_USAGE:  # it has said why
-            return BAD_USAGE
-        keeper.run(stop)
-        return 0
+        return Keeper(store, place).run(stop)
 
 
 def run_one(place: Place, name: str) -> int:
@@ -52,7 +48,7 @@ def follow_parent() -> None:
         If what comes is no such key.
     """
     try:
-        secrets.take_over(sys.stdin.buffer.readline())
+        secrets.take_over(_read_line())
     except ValueError:
         raise PlanError("--while-open is for processes that `voxelforest serve` starts", code="usage") from None
     threading.Thread(target=_end_with_input, daemon=True).start()
@@ -73,8 +69,16 @@ class _OneLine(logging.Formatter):
         return one_line(super().format(record))
 
 
+def _read_line() -> bytes:
+    """A line of standard input, without Python's buffer: at its end Python fails on one that a thread waits in."""
+    line = b""
+    while not line.endswith(b"\n") and (some := os.read(STANDARD_INPUT, 1)):
+        line += some
+    return line
+
+
 def _end_with_input() -> None:
-    while sys.stdin.buffer.read(1024):
+    while os.read(STANDARD_INPUT, 1024):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 

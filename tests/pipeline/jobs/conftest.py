@@ -12,7 +12,8 @@ from pipeline.boss import disk_cache
 from pipeline.config import settings
 from pipeline.formats.source import close_handles
 from pipeline.jobs.store import JobStore
-from tests.archive_server import Archive, serving
+from tests.archive_contents import Archive
+from tests.archive_server import serving
 from tests.job_service import PLUGIN, environment, make_archive
 
 SetUp = Callable[..., None]

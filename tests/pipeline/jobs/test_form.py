@@ -12,7 +12,7 @@ from pipeline.errors import FormError, TransientArchiveError
 from pipeline.jobs.form import FIELDS as NAMES
 from pipeline.jobs.form import parse_request
 from pipeline.jobs.store import JobStore
-from tests.archive_server import Archive
+from tests.archive_contents import Archive
 from tests.job_service import FIELDS, TOKEN
 
 
