@@ -59,7 +59,13 @@ STATUSES: tuple[tuple[type[BaseException], int], ...] = (
     (errors.VolumeError, 500),
     (errors.WriteError, 507),
     (errors.ProjectError, 400),
+    (errors.ModelError, 400),
     (errors.PlanError, 400),
+    (errors.AnalysisError, 400),
+    (errors.TokenError, 403),
+    (errors.UnknownVolumeError, 404),
+    (errors.TransientArchiveError, 502),
+    (errors.ArchiveError, 400),
     (errors.CatalogueError, 400),
     (errors.UnknownError, 404),
     (errors.GoneError, 410),
@@ -78,6 +84,7 @@ STATUSES: tuple[tuple[type[BaseException], int], ...] = (
 UNSAID = {
     500: "The server could not answer; its log says why, under the id in request_id.",
     507: "The server cannot write what has to be kept: its disk is full, or fails. Nothing was done.",
+    502: "The archive does not answer as it should. Try again later.",
     503: "The server cannot compute this now: its workers do not answer, or memory is short. Try again later.",
 }
 
