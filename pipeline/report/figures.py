@@ -136,17 +136,16 @@ def draw_distributions(found: Detections) -> str:
             parts.append(mark("line", x1=across, x2=across, y1=base, y2=base - RIDGE, class_="curve c0"))
             continue
         curves = [(g, *estimate_density(s[:, k])) for g, s in groups if len(s) > 1 and np.ptp(s[:, k]) > 0]
-        tallest = max(density.max() for _, _, density in curves)
         for group, places, density in curves:
             lane = Frame(frame.width, base, frame.x, (0, 1), left=frame.left, bottom=0, top=base - 1.35 * RIDGE)
             if group.number == found.groups[0].number:
-                parts.append(lane.line(places, density / tallest, f"area {color(group.number)}", closed=True))
-            parts.append(lane.line(places, density / tallest, f"curve {color(group.number)}"))
+                parts.append(lane.line(places, density / density.max(), f"area {color(group.number)}", closed=True))
+            parts.append(lane.line(places, density / density.max(), f"curve {color(group.number)}"))
     names = ", ".join(found.channels)
     drawing = svg(frame.width, frame.height, f"Distributions of the scores of {names}", *parts)
     caption = (
-        "Distribution of the scores in each channel, smoothed with a Gaussian of Scott's bandwidth and scaled to the "
-        f"tallest curve; the filled one is of all detections. Scores beyond {CLIP:g} count at the ends."
+        "Distribution of the scores in each channel, smoothed with a Gaussian of Scott's bandwidth; each curve is "
+        f"scaled to its own height, and the filled one is of all detections. Scores beyond {CLIP:g} count at the ends."
     )
     return figure(drawing, caption, legend(found.groups))
 

@@ -14,7 +14,7 @@ from pipeline.report.figures import legend
 MOST_TURNED = 20_000  # detections that a browser turns without delay, and 190 kB of the page
 MOST_DOTS = 1500  # of a view along an axis; more are counted in cells
 CELLS = 128  # along the longer edge of a view
-EDGE = 300.0  # pixels of the longest edge of the volume
+EDGE = 285.0  # pixels of the longest edge of the volume
 THINNEST = 60.0
 FULL = 65535
 
@@ -118,12 +118,15 @@ def _count(seen: Floats, ranges: list[tuple[float, float]], size: tuple[float, f
 
 def tabulate_space(found: Detections) -> str:
     """Numbers of each group and how densely they lie."""
-    volume = float(found.space.extent.prod())
+    # of voxels there are so many that a million of them is the handier measure
+    volume, measure = float(found.space.extent.prod()), f"{found.space.short_unit}³"
+    if found.space.unit == "voxel":
+        volume, measure = volume / 1e6, "million voxels"
     rows = []
     for group in found.groups:
         sizes = found.table["size"].to_numpy(np.float64)[group.rows]
         middle = tell(float(np.median(sizes))) if len(sizes) else "–"
         share = f"{len(group.rows) / max(len(found), 1):.1%}"
         rows.append((group.name, f"{len(group.rows):,}", share, tell(len(group.rows) / volume), middle))
-    head = ("group", "detections", "share", f"per {found.space.short_unit}³", "median size (voxels)")
+    head = ("group", "detections", "share", f"per {measure}", "median size (voxels)")
     return table(head, rows, "How many detections there are, and how densely they lie")
