@@ -7,6 +7,7 @@ fetched.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -72,34 +73,49 @@ class BossSource(ArraySource):
 
     def _copy(self, channel: int, cell: Sequence[int], start: Sequence[int], stop: Sequence[int], out: Array) -> None:
         """Put what a block and a box have in common into the box."""
-        low, high = self._edges(cell)
-        first = [max(a, b) for a, b in zip(low, start, strict=True)]
-        last = [min(a, b) for a, b in zip(high, stop, strict=True)]
-        index = (channel, *low, *high)
-        wanted = math.prod(b - a for a, b in zip(first, last, strict=True))
-        if math.prod(b - a for a, b in zip(low, high, strict=True)) <= MOST_WASTE * wanted:
-            block = self._block(index)  # all of it is used at once: keeping it would only push out what is not
-        else:
-            block = CHUNKS.get(self.fingerprint, [index], lambda wanted: (np.array(self._block(i)) for i in wanted))[0]
-        there = tuple(slice(a - o, b - o) for a, b, o in zip(first, last, start, strict=True))
-        out[there] = block[tuple(slice(a - o, b - o) for a, b, o in zip(first, last, low, strict=True))]
+        block = self._block(channel, cell)
+        fetch = functools.cache(lambda: self._fetch_block(channel, block))
+        full: list[disk_cache.Part] = []
+        others: list[disk_cache.Part] = []
+        for part in block.parts:
+            common = _common(part, start, stop)
+            if common is not None:  # what is used as a whole is not kept: it would only push out what is not
+                (full if _size(part) <= MOST_WASTE * _size(common) else others).append(part)
+        keys: list[tuple[int, ...]] = [(channel, *low, *high) for low, high in others]
+        by_key = dict(zip(keys, others, strict=True))
+        kept = CHUNKS.get(
+            self.fingerprint, keys, lambda wanted: disk_cache.read(block, [by_key[key] for key in wanted], fetch)
+        )
+        for part, data in zip((*full, *others), (*disk_cache.read(block, full, fetch), *kept), strict=True):
+            first, last = _common(part, start, stop) or part
+            there = tuple(slice(a - o, b - o) for a, b, o in zip(first, last, start, strict=True))
+            out[there] = data[tuple(slice(a - o, b - o) for a, b, o in zip(first, last, part[0], strict=True))]
 
-    def _edges(self, cell: Sequence[int]) -> tuple[Index, Index]:
+    def _block(self, channel: int, cell: Sequence[int]) -> disk_cache.Block:
         """A block of the grid, cut to the region."""
         ends = [a + n for a, n in zip(self.start_zyx, self.shape[-3:], strict=True)]
         low = [max(i * n, a) for i, n, a in zip(cell, self.block, self.start_zyx, strict=True)]
         high = [min(i * n + n, b) for i, n, b in zip(cell, self.block, ends, strict=True)]
-        return (low[0], low[1], low[2]), (high[0], high[1], high[2])
+        key = key_of(self.archive, self.collection, self.experiment, self.channels[channel])
+        box = (low[0], low[1], low[2]), (high[0], high[1], high[2])
+        return disk_cache.Block(key, *box, str(self.dtype), self.version)
 
-    def _block(self, index: tuple[int, ...]) -> Array:
-        channel = self.channels[index[0]]
-        low, high = (index[1], index[2], index[3]), (index[4], index[5], index[6])
-        key = key_of(self.archive, self.collection, self.experiment, channel)
-        block = disk_cache.Block(key, low, high, str(self.dtype), self.version)
-        return disk_cache.read(
-            block,
-            lambda: session(self.archive, self.credential).read(self.collection, self.experiment, channel, low, high),
-        )
+    def _fetch_block(self, channel: int, block: disk_cache.Block) -> Array:
+        asked = session(self.archive, self.credential)
+        return asked.read(self.collection, self.experiment, self.channels[channel], block.start, block.stop)
+
+
+def _common(part: disk_cache.Part, start: Sequence[int], stop: Sequence[int]) -> disk_cache.Part | None:
+    """What a part and a box have in common; None if that is nothing."""
+    (z0, y0, x0), (z1, y1, x1) = (
+        (max(a, b) for a, b in zip(part[0], start, strict=True)),
+        (min(a, b) for a, b in zip(part[1], stop, strict=True)),
+    )
+    return ((z0, y0, x0), (z1, y1, x1)) if z0 < z1 and y0 < y1 and x0 < x1 else None
+
+
+def _size(part: disk_cache.Part) -> int:
+    return math.prod(b - a for a, b in zip(*part, strict=True))
 
 
 def open_source(path: str) -> BossSource:

@@ -16,14 +16,20 @@ import numpy.typing as npt
 import pytest
 
 from pipeline.boss import disk_cache
-from pipeline.boss.disk_cache import STALE_SECONDS, Block, forget_channel, read
+from pipeline.boss.disk_cache import PART, STALE_SECONDS, Block, forget_channel
 from pipeline.config import settings
 
 BLOCK = Block("c0ffee", (0, 0, 0), (4, 8, 8), "uint16")
 
 
 def voxels(seed: int = 0) -> npt.NDArray[Any]:
-    return np.random.default_rng(seed).integers(0, 60000, BLOCK.shape, np.uint16)
+    return np.random.default_rng(seed).integers(0, 60000, (4, 8, 8), np.uint16)
+
+
+def read(block: Block, fetch: Callable[[], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """A small block, which is one part."""
+    (found,) = disk_cache.read(block, block.parts, fetch)
+    return found
 
 
 def never() -> npt.NDArray[Any]:
@@ -73,6 +79,26 @@ def test_damaged_block_is_fetched_again(damage: str, caplog: pytest.LogCaptureFi
     assert fetched == [1]
     assert "damaged" in caplog.text
     np.testing.assert_array_equal(read(BLOCK, never), voxels())
+
+
+def test_parts_of_a_block_are_read_alone() -> None:
+    start, stop = (5, 100, 0), (70, 300, 150)
+    block = Block("c0ffee", start, stop, "uint8")
+    whole = np.random.default_rng(1).integers(0, 255, np.subtract(stop, start), np.uint8)
+    disk_cache.read(block, block.parts[:1], lambda: whole)
+    assert len(block.parts) == 3 * 3 * 2
+    for number, (low, high) in enumerate(block.parts):
+        assert all(b - a <= n for a, b, n in zip(low, high, PART, strict=True))
+        (found,) = disk_cache.read(block, [(low, high)], never)
+        inside = tuple(slice(a - o, b - o) for a, b, o in zip(low, high, start, strict=True))
+        np.testing.assert_array_equal(found, whole[inside], err_msg=str(number))
+    contents = bytearray(block.path.read_bytes())
+    contents[-1] ^= 1  # of the last part
+    block.path.write_bytes(contents)
+    disk_cache.read(block, block.parts[:-1], never)
+    (found,) = disk_cache.read(block, block.parts[-1:], lambda: whole)
+    np.testing.assert_array_equal(found, whole[inside])
+    disk_cache.read(block, block.parts, never)
 
 
 def test_failed_fetch_keeps_nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import pickle
 import sys
@@ -24,6 +25,7 @@ from pipeline.formats.source import close_handles
 from pipeline.volume import open_raw
 from tests.archive_contents import Archive
 from tests.archive_server import serving
+from tests.archive_stream import cut, make_tile
 from tests.commands import run_here
 
 ORIGIN = (2, 10, 20)
@@ -88,6 +90,24 @@ def test_any_box_of_any_region(shared: Archive, data: st.DataObject) -> None:
         np.testing.assert_array_equal(found, np.stack([channels[name].data[inside] for name in "ab"]))  # type: ignore[index]
     close_handles()
     settings.cache_clear()
+
+
+def test_boxes_over_many_blocks_and_their_parts(archive: Archive, set_up: Callable[..., None]) -> None:
+    set_up(BOSS_BLOCK_BYTES="1MiB")
+    start, stop = (5, 0, 70), (75, 300, 500)
+    tile = make_tile("PSD95")
+    archive.add("big/exp", stop, start)
+    archive.add_channel("big/exp/made", functools.partial(cut, tile), "uint8")
+    volume = BossArchive().open("big", "exp")["made"]
+    rng = np.random.default_rng(11)
+    for _ in range(12):
+        low = [int(rng.integers(0, n)) for n in volume.shape]
+        high = [int(rng.integers(a + 1, n + 1)) for a, n in zip(low, volume.shape, strict=True)]
+        found = volume[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+        (z0, y0, x0), (z1, y1, x1) = ([a + o for a, o in zip(end, start, strict=True)] for end in (low, high))
+        np.testing.assert_array_equal(found, cut(tile, (z0, y0, x0), (z1, y1, x1)))
+    asked = [line for line in archive.requests if "GET /v1/cutout" in line]
+    assert len(asked) == len(set(asked)) <= 5 * 2 * 2
 
 
 def test_each_block_is_asked_for_once(archive: Archive) -> None:
