@@ -26,6 +26,7 @@ from web.options import Options
 from web.serve import open_catalogue
 
 READY = "listening on "
+NO_ARCHIVE = "http://127.0.0.1:9"
 START_SECONDS = 240.0  # kernels may have to be compiled
 STOP_SECONDS = 45.0
 # Limits so small that a little volume has several chunks, and several of the old services' blocks.
@@ -131,14 +132,15 @@ def serving(
         Added to that of the tests.
     """
     log = folder / "server.log"
-    data = {"VOXELFOREST_DATA_DIR": str(folder / "data")}
+    # No test asks an archive that it did not start.
+    data = {"VOXELFOREST_DATA_DIR": str(folder / "data"), "VOXELFOREST_BOSS_URL": NO_ARCHIVE}
     with log.open("w") as stderr:
         process = subprocess.Popen(
             [COMMAND, "serve", *map(str, arguments), "--port", str(port)],
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
-            env={**os.environ, **data, **(environment or {})},
+            env={**os.environ, **data, "VOXELFOREST_BOSS_RETRIES": "0", **(environment or {})},
             start_new_session=True,
         )
     try:

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.config import settings
 from tests.servers import SMALL, Server, serving
+from tests.web.job_service import SHAPE, START, JobService, make_archive, running
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,6 +45,13 @@ def _serve_golden(
     files = golden_dir / "projects" / f"{project}.ilp", golden_dir / f"{raw}.npy"
     with serving(*files, "--axes", axes, folder=home, environment={**SMALL, "TMPDIR": str(home / "tmp")}) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def job_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JobService]:
+    """A server of jobs with its runner, an archive and a mail server."""
+    with running(tmp_path_factory.mktemp("service"), make_archive(SHAPE, START)) as found:
+        yield found
 
 
 @pytest.fixture

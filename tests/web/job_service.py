@@ -22,6 +22,7 @@ from tests.web.job_desk import FORM, KEY, TARGET, TOKEN
 
 SOURCE = "collman/M247514_Rorb_1"
 CONSTANT = "collman/constant"
+START, SHAPE = (10, 20, 30), (24, 80, 96)
 Index = tuple[int, int, int]
 
 

@@ -18,19 +18,12 @@ from playwright.sync_api import Browser, Page
 from tests.mailbox import PASSWORD, SENDER
 from tests.web.browser import browsers, open_page, wait_until
 from tests.web.job_desk import KEY, TARGET, TOKEN
-from tests.web.job_service import CONSTANT, SOURCE, JobService, make_archive, running
+from tests.web.job_service import CONSTANT, SOURCE, JobService
 
-START, SHAPE = (10, 20, 30), (24, 80, 96)
 RANGES = {"z_range": "10,34", "y_range": "20, 100", "x_range": " 30 ,126 "}
 SECONDS = 60.0
 LATER = "TokenThatComesLater99"
 FIELDS = {"token": TOKEN, "pipeline": "nomads-unsupervised", "email": "ada@lab.example", **RANGES}
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JobService]:
-    with running(tmp_path_factory.mktemp("service"), make_archive(SHAPE, START)) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
@@ -51,16 +44,16 @@ def fill(page: Page, given: dict[str, str]) -> None:
             page.locator(f"#{name}").fill(value)
 
 
-def link_in(service: JobService, number: int) -> str:
+def link_in(job_service: JobService, number: int) -> str:
     """The link of a mail."""
-    body = service.box.messages[number].get_body(("plain",))
+    body = job_service.box.messages[number].get_body(("plain",))
     assert body is not None
     (link,) = re.findall(r"^http\S+", body.get_content(), re.MULTILINE)
     return str(link)
 
 
-def test_from_the_form_to_the_pushed_channel(service: JobService, browser: Browser) -> None:
-    with open_page(browser, f"{service.server.url}/jobs") as (page, watch):
+def test_from_the_form_to_the_pushed_channel(job_service: JobService, browser: Browser) -> None:
+    with open_page(browser, f"{job_service.server.url}/jobs") as (page, watch):
         fill(page, fields(SOURCE, z_range="0,34"))
         page.locator("button.main").click()
         assert "10 <= start" in page.locator("#z_range-error").inner_text()
@@ -75,23 +68,23 @@ def test_from_the_form_to_the_pushed_channel(service: JobService, browser: Brows
         page.locator("[data-state=running]").wait_for(timeout=SECONDS * 1000)
         page.locator("[data-state=done]").wait_for(timeout=SECONDS * 1000)  # by itself
         assert [error for error in watch.errors if "status of 400" not in error] == []
-    job = service.wait(place, "done")
+    job = job_service.wait(place, "done")
     assert job["objects"] > 5
     (channel,) = job["pushed"]
     assert channel == job["key"] + "_All"
-    local = zarr.open_array(service.store.get(job["id"]).folder / "detections.zarr" / "0", mode="r")[...]
-    there = service.archive.places[tuple(TARGET.split("/"))].channels[channel]  # type: ignore[index]
+    local = zarr.open_array(job_service.store.get(job["id"]).folder / "detections.zarr" / "0", mode="r")[...]
+    there = job_service.archive.places[tuple(TARGET.split("/"))].channels[channel]  # type: ignore[index]
     assert there.data is not None
     assert np.array_equal(there.data, local)
     assert set(np.unique(local)) == {0, 255}
 
 
-def test_the_mail_leads_to_the_results(service: JobService, browser: Browser) -> None:
-    (message,) = service.box.wait(1)
-    assert service.box.encrypted[0]
+def test_the_mail_leads_to_the_results(job_service: JobService, browser: Browser) -> None:
+    (message,) = job_service.box.wait(1)
+    assert job_service.box.encrypted[0]
     assert (message["From"], message["To"]) == (SENDER, "ada@lab.example")
     assert str(message["Subject"]).endswith("done")
-    with open_page(browser, link_in(service, 0)) as (page, watch):
+    with open_page(browser, link_in(job_service, 0)) as (page, watch):
         assert int(page.locator(".count b").inner_text()) > 5
         assert page.locator("form").count() == 0
         wait_until(page, "document.querySelector('.picture img').naturalWidth > 0")
@@ -106,66 +99,66 @@ def test_the_mail_leads_to_the_results(service: JobService, browser: Browser) ->
         names = page.evaluate("viewer.layerManager.managedLayers.map((each) => each.name)")
         assert names == ["PSD", "synapsin", "detections"]
         assert page.evaluate("viewer.layerManager.managedLayers.every((e) => !e.layer.messages?.messages?.length)")
-        watch.check(service.server.url)
+        watch.check(job_service.server.url)
 
 
-def test_a_plain_script_asks_for_the_same_and_is_told_too(service: JobService) -> None:
+def test_a_plain_script_asks_for_the_same_and_is_told_too(job_service: JobService) -> None:
     body = urlencode(fields(SOURCE, email="bob@lab.example")).encode()
-    with urllib.request.urlopen(f"{service.server.url}/submit", body, timeout=60) as answer:
+    with urllib.request.urlopen(f"{job_service.server.url}/submit", body, timeout=60) as answer:
         assert answer.status == 200
-        assert urlsplit(answer.url).path == f"/jobs/{service.store.list()[0].id}"
-    assert len(service.store.list()) == 1
-    assert service.box.wait(2)[1]["To"] == "bob@lab.example"
+        assert urlsplit(answer.url).path == f"/jobs/{job_service.store.list()[0].id}"
+    assert len(job_service.store.list()) == 1
+    assert job_service.box.wait(2)[1]["To"] == "bob@lab.example"
 
 
-def test_a_job_that_fails_says_why_and_a_mail_that_cannot_go_out_is_shown(service: JobService) -> None:
-    service.box.answers["RCPT"] = "451 come again"
-    reply = service.submit(fields(CONSTANT))
+def test_a_job_that_fails_says_why_and_a_mail_that_cannot_go_out_is_shown(job_service: JobService) -> None:
+    job_service.box.answers["RCPT"] = "451 come again"
+    reply = job_service.submit(fields(CONSTANT))
     place = reply.headers["Location"]
-    job = service.wait(place, "failed", "done")
+    job = job_service.wait(place, "failed", "done")
     assert job["state"] == "failed"
     assert "PSD has the value 7" in job["reason"]
-    while "come again" not in service.server.ask(place).text:
+    while "come again" not in job_service.server.ask(place).text:
         time.sleep(0.1)
-    (mail,) = service.server.ask(f"/api/v1{place}/mails").document["mails"]
+    (mail,) = job_service.server.ask(f"/api/v1{place}/mails").document["mails"]
     assert (mail["state"], mail["to"]) == ("waiting", "a…@lab.example")
-    service.box.answers.clear()
-    message = service.box.wait(3)[2]
+    job_service.box.answers.clear()
+    message = job_service.box.wait(3)[2]
     body = message.get_body(("plain",))
     assert body is not None
     assert "PSD has the value 7" in body.get_content()
     assert "could not be finished" in body.get_content()
 
 
-def test_a_job_whose_token_is_withdrawn_waits_for_another(service: JobService, browser: Browser) -> None:
-    service.archive.tokens[LATER] = "rw"
-    reply = service.submit(fields(SOURCE, token=LATER, **{"nomads-unsupervised.min_size": "50"}))
+def test_a_job_whose_token_is_withdrawn_waits_for_another(job_service: JobService, browser: Browser) -> None:
+    job_service.archive.tokens[LATER] = "rw"
+    reply = job_service.submit(fields(SOURCE, token=LATER, **{"nomads-unsupervised.min_size": "50"}))
     place = reply.headers["Location"]
-    del service.archive.tokens[LATER]
-    job = service.wait(place, "needs token", "done")
+    del job_service.archive.tokens[LATER]
+    job = job_service.wait(place, "needs token", "done")
     assert job["state"] == "needs token"
-    assert "waits for your token" in str(service.box.wait(4)[3].get_body(("plain",)))
-    with open_page(browser, service.server.url + place) as (page, _):
+    assert "waits for your token" in str(job_service.box.wait(4)[3].get_body(("plain",)))
+    with open_page(browser, job_service.server.url + place) as (page, _):
         page.locator("#token").fill(TOKEN)
         page.locator("button", has_text="Go on").click()
         page.locator("[data-state=done]").wait_for(timeout=SECONDS * 1000)
-    assert str(service.box.wait(5)[4]["Subject"]).endswith("done")
-    assert service.wait(place, "done")["parameters"]["min_size"] == 50
+    assert str(job_service.box.wait(5)[4]["Subject"]).endswith("done")
+    assert job_service.wait(place, "done")["parameters"]["min_size"] == 50
 
 
-def test_no_secret_is_in_anything_that_was_written(service: JobService) -> None:
+def test_no_secret_is_in_anything_that_was_written(job_service: JobService) -> None:
     secrets = [text.encode() for text in (TOKEN, LATER, PASSWORD, KEY)]
-    pages = [service.server.ask(f"/jobs/{job.id}").body for job in service.store.list()]
-    pages += [service.server.ask(target).body for target in ("/jobs", "/api/v1/jobs", "/metrics")]
-    pages += [content for _, _, content in service.box.taken]
-    files = [Path(folder) / name for folder, _, names in os.walk(service.folder) for name in names]
+    pages = [job_service.server.ask(f"/jobs/{job.id}").body for job in job_service.store.list()]
+    pages += [job_service.server.ask(target).body for target in ("/jobs", "/api/v1/jobs", "/metrics")]
+    pages += [content for _, _, content in job_service.box.taken]
+    files = [Path(folder) / name for folder, _, names in os.walk(job_service.folder) for name in names]
     assert len(files) > 30
     for content in (*pages, *(path.read_bytes() for path in files)):
         assert not [secret for secret in secrets if secret in content]
-    signed = link_in(service, 0).rpartition(".")[2].encode()
-    assert signed not in (service.folder / "server.log").read_bytes()
-    assert all(line["path"] != "/shared/" for line in service.server.logged())
+    signed = link_in(job_service, 0).rpartition(".")[2].encode()
+    assert signed not in (job_service.folder / "server.log").read_bytes()
+    assert all(line["path"] != "/shared/" for line in job_service.server.logged())
 
 
-def test_the_log_is_one_object_a_line_for_requests(service: JobService) -> None:
-    assert {line["logger"] for line in service.server.logged()} <= {"web", "web.access", "gunicorn.error"}
+def test_the_log_is_one_object_a_line_for_requests(job_service: JobService) -> None:
+    assert {line["logger"] for line in job_service.server.logged()} <= {"web", "web.access", "gunicorn.error"}
