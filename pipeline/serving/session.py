@@ -38,6 +38,7 @@ class Session:
         self._client: Client | None = None
         self._process = 0
         self._shared: dict[str, Future] = {}
+        self._renewals: dict[str, int] = {}
         self._threads = 1
         self._inside = False
         self._failure: tuple[float, ClusterError] | None = None
@@ -86,11 +87,17 @@ class Session:
         """A value that many tasks take, sent to each worker once.
 
         It is the result of a task rather than scattered data: Dask makes it again when the worker that holds it dies.
+        After so many deaths that Dask gives it up, it is sent once more, under another key.
         """
         with self._lock:
             client = self.client()
-            if key not in self._shared:
-                self._shared[key] = client.submit(keep, value, key=key)
+            held = self._shared.get(key)
+            if held is not None and held.status not in ("error", "cancelled"):
+                return held
+            if held is not None:
+                self._renewals[key] = self._renewals.get(key, 0) + 1
+            again = self._renewals.get(key, 0)
+            self._shared[key] = client.submit(keep, value, key=f"{key}-again{again}" if again else key)
             return self._shared[key]
 
     def close(self) -> None:

@@ -16,6 +16,10 @@ import zarr
 
 from pipeline.config import settings
 from pipeline.images import ImageSpec
+from pipeline.probability_map import predicted_map
+from pipeline.progress import Progress
+from pipeline.segmentation_run import SegmentationRequest, segment_volume
+from pipeline.thresholding import Thresholding
 from tests.outputs import whole_levels
 from tests.runs import GOLDEN, make_request, open_input, run_quietly
 from tests.servers import Server, serving
@@ -23,7 +27,8 @@ from tests.servers import Server, serving
 Array = npt.NDArray[Any]
 
 PROJECTS = ("pc_2d", "pc_2d3c", "pc_3d", "pc_t_2d", "pc_t_3d")
-LAYERS = ("raw", "probabilities", "segmentation", "uncertainty")
+PREDICTED = ("probabilities", "segmentation", "uncertainty")
+LAYERS = ("raw", *PREDICTED, "labels")
 SMALL_CHUNKS = {"VOXELFOREST_CHUNK_VOXELS": "1024"}  # 8 x 8 x 16, 32 x 32: several chunks and levels, cut at every edge
 
 
@@ -56,15 +61,22 @@ def open_gallery(golden_dir: Path, folder: Path) -> Iterator[Gallery]:
 
 
 def _written(golden_dir: Path, project: str, folder: Path) -> dict[str, list[Array]]:
-    """All levels of what a run writes, and of raw data, whose levels are means, too."""
-    request = make_request(golden_dir, folder / f"{project}.zarr", project, outputs=LAYERS[1:])
+    """All levels of what runs write, and of raw data, whose levels are means, too."""
+    request = make_request(golden_dir, folder / f"{project}.zarr", project, outputs=PREDICTED)
     run_quietly(request)
-    found = {}
-    for name in LAYERS[1:]:
-        image = zarr.open_group(folder / f"{project}.zarr" / name, mode="r")
-        arrays = [image[key] for key in sorted(image.array_keys())]
-        found[name] = [np.asarray(array[...]) for array in arrays if isinstance(array, zarr.Array)]
+    found = {name: _levels(folder / f"{project}.zarr" / name) for name in PREDICTED}
+    objects = folder / f"{project}-objects.zarr"
+    source = predicted_map(request.project, request.volume)
+    segment_volume(SegmentationRequest(source, objects, Thresholding()), Progress())
+    found["labels"] = _levels(objects / "labels" / "objects")
     return {"raw": _raw_levels(golden_dir, project)[: len(found["segmentation"])], **found}
+
+
+def _levels(path: Path) -> list[Array]:
+    """All levels of an image."""
+    image = zarr.open_group(path, mode="r")
+    arrays = [image[key] for key in sorted(image.array_keys())]
+    return [np.asarray(array[...]) for array in arrays if isinstance(array, zarr.Array)]
 
 
 def _raw_levels(golden_dir: Path, project: str) -> list[Array]:

@@ -24,6 +24,8 @@ CENTRE = {"x": 20, "y": 22, "z": 18}
 REACH = 15  # voxels around it that are looked at
 # Pixels from a voxel's centre that lie in it, just: half a voxel off, those at the ends would be in its neighbours.
 INSIDE = (-3, 0, 3)
+# Of objects by their number, else Neuroglancer chooses.
+OBJECT_COLORS = {"1": "#ff8000", "2": "#0080ff", "3": "#80ff00"}
 
 
 @pytest.fixture(scope="module")
@@ -61,16 +63,26 @@ def _config(server: Server) -> dict[str, Any]:
     return found
 
 
-def _state(server: Server, *visible: str) -> dict[str, Any]:
-    """The page's own state, looking closely at a few layers without anything else around."""
+def _state(server: Server, *visible: str, precomputed: bool = False) -> dict[str, Any]:
+    """The page's own state, looking closely at a few layers without anything else around.
+
+    Or the same layers as precomputed volumes, whose coordinates nobody has to move.
+    """
     state: dict[str, Any] = json.loads(unquote(_config(server)["viewer"].partition("#!")[2]))
     for layer in state["layers"]:
         layer["visible"] = layer["name"] in visible
         if "selectedAlpha" in layer:
             layer["selectedAlpha"] = 1
+        if layer["name"] == "labels":
+            layer["segmentColors"] = OBJECT_COLORS
+        if precomputed:
+            url = layer["source"]["url"].replace("/zarr/|zarr3:", "/precomputed/|neuroglancer-precomputed:")
+            layer["source"] = {"url": url}
     close = {"position": [CENTRE[axis] + 0.5 for axis in "xyz"], "crossSectionScale": 1 / SCALE}
     plain = {"showAxisLines": False, "showScaleBar": False, "crossSectionBackgroundColor": "#000000"}
-    return {**state, **close, **plain}
+    # Such a volume has no unit but the nanometre, so that is what a voxel of no known size becomes.
+    measured = {"dimensions": dict.fromkeys("xyz", [1e-9, "m"])} if precomputed else {}
+    return {**state, **close, **plain, **measured}
 
 
 def _sample(pixels: Pixels, middle: tuple[float, float], scale: float = SCALE) -> Pixels:
@@ -136,20 +148,23 @@ def _class_names(server: Server) -> list[str]:
 # ---- Neuroglancer
 
 
-def test_viewer_draws_each_layer_at_its_voxels(server_3d: Server, browser: Browser) -> None:
+@pytest.mark.parametrize("precomputed", [False, True], ids=["zarr", "precomputed"])
+def test_viewer_draws_each_layer_at_its_voxels(server_3d: Server, browser: Browser, precomputed: bool) -> None:
     colors, names = _class_colors(server_3d), _class_names(server_3d)
     probability = _around(_read(server_3d, "probabilities", 1))[:, :, np.newaxis]
     classes, grey = _around(_read(server_3d, "segmentation")).astype(int), _grey(server_3d)
+    objects = _around(_read(server_3d, "labels")).astype(int)
     assert len(np.unique(classes)) > 1
+    assert len(np.unique(objects)) > 1
+    rows = [[int(color[i : i + 2], 16) for i in (1, 3, 5)] for color in OBJECT_COLORS.values()]
     shown = [
-        (_state(server_3d, "raw"), grey),
-        (
-            _state(server_3d, "raw", names[1]),
-            _laid_over(grey, colors[1], np.where(probability < 0.5, 0, probability / 2)),
-        ),
-        (_state(server_3d, "segmentation"), colors[classes - 1]),
+        (("raw",), grey),
+        (("raw", names[1]), _laid_over(grey, colors[1], np.where(probability < 0.5, 0, probability / 2))),
+        (("segmentation",), colors[classes - 1]),
+        (("labels",), np.array([[0, 0, 0], *rows], float)[objects]),
     ]
-    for state, expected in shown:
+    for visible, expected in shown:
+        state = _state(server_3d, *visible, precomputed=precomputed)
         url = f"{server_3d.url}/v/viewer/#!{quote(json.dumps(state))}"
         with open_page(browser, url) as (page, watch):
             _wait_until_equal(_look_in_viewer(page), expected, 2.0)

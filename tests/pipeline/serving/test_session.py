@@ -39,3 +39,17 @@ def test_those_who_wait_for_a_connection_that_fails_do_not_try_again(
     with pytest.raises(ClusterError):
         nowhere.client()
     assert len(tried) == 2  # who comes later does
+
+
+def test_a_shared_value_that_was_given_up_is_sent_again() -> None:
+    one = Session("threads", 1)
+    try:
+        held = one.share("value", 5)
+        assert one.share("value", 5) is held
+        assert held.result() == 5
+        one.client().cancel([held])
+        again = one.share("value", 5)
+        assert again.key != held.key
+        assert again.result() == 5
+    finally:
+        one.close()
