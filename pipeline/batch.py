@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
+from pipeline.boss.address import SCHEME, parse_address
 from pipeline.description import Section
 from pipeline.errors import CancelledError, PipelineError, PlanError, VolumeError
 from pipeline.formats import FORMATS
@@ -88,13 +89,18 @@ def arrange(raws: Sequence[str], out: str, outputs: Sequence[str]) -> tuple[Item
 
 
 def nickname(raw: str) -> str:
-    """What a volume is called: its file without suffix, and the dataset inside.
+    """What a volume is called: its file without suffix, and the dataset inside; of the archive's, all of its names.
 
     Examples
     --------
     >>> nickname("data/cells.ome.tif"), nickname("data/raw.h5/exported_data"), nickname("slices/z*.png")
     ('cells', 'raw-exported_data', 'slices')
+    >>> nickname("boss://collman/M247514?z=0:64&channel=PSD95")
+    'collman-M247514-PSD95'
     """
+    if raw.startswith(SCHEME):
+        address = parse_address(raw)
+        return "-".join([address.collection, address.experiment, *address.channels])
     parts = [part for part in PurePath(raw).parts if part.strip("/")]
     known = tuple(suffix for row in FORMATS for suffix in row.suffixes)
     for number, part in enumerate(parts):
