@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -198,11 +199,13 @@ def _json(document: object, status: int = 200) -> tuple[int, str, bytes]:
 
 
 @contextmanager
-def serving(archive: Archive) -> Iterator[Archive]:
-    """Answer at a free port of loopback, `archive.url`, until the block ends."""
+def serving(archive: Archive, context: ssl.SSLContext | None = None) -> Iterator[Archive]:
+    """Answer at a free port of loopback, `archive.url`, until the block ends; with a context, by HTTPS."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Handler,), {"archive": archive}))
     server.daemon_threads = True
-    archive.url = f"http://127.0.0.1:{server.server_address[1]}"
+    archive.url = f"{'https' if context else 'http'}://127.0.0.1:{server.server_address[1]}"
+    if context:
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:

@@ -143,6 +143,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, requests.RequestException | urllib3.exceptions.HTTPError | OSError):
         if "IncompleteRead" in text:
             return "its answer was cut off"
-        found = re.search(r"\[(?:Errno|SSL)[^\]]*\] ([^'\")]+)", text)
+        found = re.search(r"\[(?:Errno|SSL)[^\]]*\] ([^'\"()]+)", text)
         return found[1].strip() if found else "the connection was dropped"
     return f"its answer cannot be understood: {text[:200] or type(error).__name__}"

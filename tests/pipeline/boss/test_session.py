@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -15,12 +16,15 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 import pytest
+import trustme
 
 from pipeline.boss import BossArchive
 from pipeline.boss.session import Session, session
 from pipeline.boss.tokens import ENVIRONMENT
 from pipeline.errors import ArchiveError, TokenError, TransientArchiveError, UnknownVolumeError
+from pipeline.formats.source import close_handles
 from tests.archive_contents import Archive
+from tests.archive_server import serving
 
 BOX = ((2, 10, 20), (18, 26, 36))
 PASSING = ["500", "502", "503", "504", "429", "408", "drop", "cut", "short", "shape", "bomb", "long", "page", "gzip"]
@@ -107,6 +111,25 @@ def test_connection_that_is_not_accepted_is_given_up(set_up: Callable[..., None]
         )
         with pytest.raises(TransientArchiveError, match=r"no connection within 0\.2 s"):
             BossArchive().experiment("col", "exp")
+
+
+def test_certificates_are_verified(
+    set_up: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    secure = Archive()
+    secure.add("col/exp", (4, 5, 6))
+    with serving(secure, context):
+        set_up(BOSS_URL=secure.url, BOSS_TOKEN="reader", BOSS_RETRIES=0)
+        with pytest.raises(TransientArchiveError, match=r"in 1 tries: certificate verify failed"):
+            BossArchive().experiment("col", "exp")
+        assert secure.requests == []  # and nobody was shown the token
+        authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "authority.pem"))
+        close_handles()
+        assert BossArchive().experiment("col", "exp").stop_zyx == (4, 5, 6)
 
 
 def test_nobody_listening_is_one_clear_error(set_up: Callable[..., None]) -> None:
