@@ -1,20 +1,31 @@
 """What a compressed chunk decodes to, known before a decoder makes room for it.
 
 A chunk of some bytes can say to hold gigabytes: a frame of zstd, Blosc and LZ4 names its size, and 1 kB of gzip becomes
-1 MB. Measured: a gzip chunk of 2 MB that should hold 7 kB took 1.1 GiB.
+1 MB. Measured: a gzip chunk of 2 MB that should hold 7 kB took 1.1 GiB. Streams that name no size are decoded piece by
+piece up to the bound, and only counted.
 """
 
 from __future__ import annotations
 
+import bz2
+import lzma
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
+
+import imagecodecs
+from numcodecs.registry import get_codec
 
 BLOSC_HEADER = 16  # bytes
 ANY_HEADER = 32  # gzip or zlib, as the data says; for `zlib.decompressobj`
 PIECE = 1 << 20  # bytes inflated at a time where they are only counted
 SLACK = 1 << 16  # a compressed chunk may be this much longer than twice what it holds
+BLOSC_LENGTH = slice(12, 16)  # where a Blosc frame says how many bytes it has
 DEFLATED = ("gzip", "zlib")
+STREAMED = ("bz2", "lzma")
+CHECKED = ("zstd", "blosc", "lz4", *DEFLATED, *STREAMED)
+MOST_DICTIONARY = 1 << 27  # bytes that a decoder of LZMA may keep; `xz -9` asks for half of that
 
 
 def decode_chunk(codec: Any, data: bytes, size: int) -> Any:
@@ -46,23 +57,67 @@ def decode_chunk(codec: Any, data: bytes, size: int) -> Any:
     return codec.decode(data)
 
 
-def check_decoded(name: str, data: bytes, most: int) -> None:
-    """Refuse a chunk that would decode to more than `most` bytes; codecs without a check are let through.
+def check_decoded(name: str, data: bytes, most: int, options: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """Refuse a chunk that would decode to more than `most` bytes; codecs that do not compress are let through.
 
     Parameters
     ----------
     name : str
-        Of the codec, as Zarr has it.
+        Of the codec, as numcodecs has it.
+    data : bytes
+        The first bytes are enough for ``blosc``, ``lz4`` and frames of ``zstd`` that name their size.
+    most : int
+    options : mapping, optional
+        Of the codec, as numcodecs has them.
+
+    Raises
+    ------
+    ValueError
+        Or what the decoder raises for damaged data.
+    """
+    said = _said_size(name, data)
+    if name in DEFLATED:
+        said = _count_inflated(data, most)
+    elif name in STREAMED:
+        said = _count_streamed(name, options, data, most)
+    elif name == "zstd" and said is None:  # a frame without its size: it has to fit into what there may be
+        said = len(imagecodecs.zstd_decode(data, out=most))
+    if said is not None and said > most:
+        raise ValueError(f"it would be decoded to {said:,} bytes or more; {most:,} are the most that a chunk here has")
+
+
+def decode_within(layer: Mapping[str, Any], data: bytes, most: int) -> bytes:
+    """What a layer of a chunk holds, of at most `most` bytes.
+
+    Parameters
+    ----------
+    layer : mapping
+        The codec: ``id`` and options, as numcodecs has them.
     data : bytes
     most : int
 
     Raises
     ------
     ValueError
+        Or what the decoder raises for damaged data.
     """
-    said = _count_inflated(data, most) if name in DEFLATED else _said_size(name, data)
-    if said is not None and said > most:
-        raise ValueError(f"it would be decoded to {said:,} bytes or more; {most:,} are the most that a chunk here has")
+    check_decoded(layer["id"], data, most, layer)
+    found = get_codec(dict(layer)).decode(data)
+    return bytes(memoryview(found).cast("B"))
+
+
+def check_blosc(header: bytes, size: int) -> None:
+    """Refuse a Blosc frame of `size` bytes that is cut off, by its first bytes.
+
+    Blosc decodes a cut frame without an error, from whatever lies behind it in memory; the other codecs notice.
+
+    Raises
+    ------
+    ValueError
+    """
+    promised = int.from_bytes(header[BLOSC_LENGTH], "little") if len(header) == BLOSC_HEADER else BLOSC_HEADER
+    if size < promised:
+        raise ValueError(f"it is cut off: {size:,} of {promised:,} bytes")
 
 
 def _said_size(name: str, data: bytes) -> int | None:
@@ -94,6 +149,32 @@ def _inflate(data: bytes, size: int) -> bytes:
 
 def _count_inflated(data: bytes, most: int) -> int:
     return _each_inflated(data, most + 1, PIECE, lambda part: None)
+
+
+def _count_streamed(name: str, options: Mapping[str, Any], data: bytes, most: int) -> int:
+    """How many bytes the streams of bz2 or lzma hold, counted up to a little more than `most`."""
+    found = 0
+    while data:
+        stream: Any = bz2.BZ2Decompressor() if name == "bz2" else _lzma_stream(options)
+        part = stream.decompress(data, PIECE)
+        found += len(part)
+        while not stream.eof and found <= most:
+            if not part and stream.needs_input:
+                raise ValueError("it is cut off")
+            part = stream.decompress(b"", PIECE)
+            found += len(part)
+        data = stream.unused_data if found <= most else b""
+    return found
+
+
+def _lzma_stream(options: Mapping[str, Any]) -> lzma.LZMADecompressor:
+    kind, filters = options.get("format", lzma.FORMAT_XZ), options.get("filters")
+    if kind != lzma.FORMAT_RAW:
+        return lzma.LZMADecompressor(kind, memlimit=MOST_DICTIONARY)
+    wanted = max((int(entry.get("dict_size", 0)) for entry in filters or []), default=0)
+    if wanted > MOST_DICTIONARY:
+        raise ValueError(f"its decoder asks for {wanted:,} bytes; {MOST_DICTIONARY:,} are allowed")
+    return lzma.LZMADecompressor(kind, filters=filters)
 
 
 def _each_inflated(data: bytes, most: int, piece: int, use: Callable[[bytes], None]) -> int:

@@ -20,9 +20,8 @@ from zarr.core.metadata.v2 import ArrayV2Metadata
 from zarr.registry import get_numcodec
 
 from pipeline.formats.chunk_grid import read_chunks
-from pipeline.formats.chunk_sizes import BLOSC_HEADER, SLACK, decode_chunk
+from pipeline.formats.chunk_sizes import BLOSC_HEADER, SLACK, check_blosc, decode_chunk
 from pipeline.formats.zarr_folder import check_contained
-from pipeline.formats.zarr_store import check_frame
 
 COMPRESSORS = ("zstd", "blosc", "gzip", "zlib", "lz4")
 ABSENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
@@ -65,7 +64,7 @@ class ChunkReader:
             return None
         if self.codec is not None:
             if self.codec.codec_id == "blosc":
-                check_frame(self.root, key, data[:BLOSC_HEADER], len(data))
+                check_blosc(data[:BLOSC_HEADER], len(data))
             data = decode_chunk(self.codec, data, size)
         return np.frombuffer(data, self.dtype).reshape(self.array.chunks)
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from pipeline.axes import ORDER
 from pipeline.errors import VolumeError
 from pipeline.formats.source import one_line
@@ -30,6 +32,9 @@ CODECS = frozenset(
         *("bytes", "endian", "transpose", "sharding_indexed"),
     ]
 )
+
+
+TYPES_OF_FILTERS = ("dtype", "astype", "encode_dtype", "decode_dtype")
 
 
 @dataclass(frozen=True)
@@ -165,9 +170,22 @@ def check_codecs(document: dict[str, Any], url: str) -> None:
         if name not in CODECS:
             raise VolumeError(f"{url}: encoded with {name!r}, which is not read; known are {', '.join(sorted(CODECS))}")
         inner = options.get("configuration")
+        _check_types({**options, **(inner if isinstance(inner, dict) else {})}, name, url)
         if isinstance(inner, dict):
             nested = [*(inner.get("codecs") or []), *(inner.get("index_codecs") or [])]
             check_codecs({"codecs": nested}, url)
+
+
+def _check_types(options: Mapping[str, Any], name: str, url: str) -> None:
+    """Refuse filters that turn numbers into something larger: a byte into text of a megabyte, for instance."""
+    for key in TYPES_OF_FILTERS:
+        try:
+            dtype = np.dtype(options[key]) if options.get(key) is not None else np.dtype("u1")
+        except TypeError as error:
+            raise VolumeError(f"{url}: {name!r} has {key} {str(options[key])[:80]!r}, which is no type") from error
+        if dtype.kind not in "biuf" or dtype.itemsize > 8:
+            allowed = "allowed are bool, integers and real floats"
+            raise VolumeError(f"{url}: {name!r} has {key} {str(dtype)[:80]}; {allowed}")
 
 
 def describe_axes(array: Node, image: Node | None) -> tuple[str | None, dict[str, float], dict[str, str]]:

@@ -20,11 +20,13 @@ import zarr
 from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
+from zarr.codecs import BytesCodec, ShardingCodec, ZstdCodec
 
 from pipeline.config import settings
 from pipeline.errors import VolumeError
 from pipeline.formats import open_source, source
 from pipeline.formats.source import close_handles
+from pipeline.metadata import axistags
 from tests.memory import peak_growth
 from tests.pipeline.formats.contract import make_array
 from tests.pipeline.formats.test_slices import write_slices
@@ -56,10 +58,19 @@ def _zarr(version: Any, codec: str) -> Callable[[Path], Path]:
     return write
 
 
-def _hdf5(folder: Path) -> Path:
-    with h5py.File(folder / "v.h5", "w") as file:
-        file.create_dataset("raw", data=ARRAY, chunks=(2, 16, 16), compression="gzip")
-    return folder / "v.h5"
+def _hdf5(**options: Any) -> Callable[[Path], Path]:
+    """In gzip, with the attributes that are read."""
+
+    def write(folder: Path) -> Path:
+        with h5py.File(folder / "v.h5", "w", **options) as file:
+            data = file.create_dataset("raw", data=ARRAY, chunks=(2, 16, 16), compression="gzip", shuffle=True)
+            data.attrs["axistags"] = axistags("zyx", {"z": 2.0})
+            data.attrs["element_size_um"] = [2.0, 1.0, 1.0]
+            for dimension, label in zip(data.dims, "zyx", strict=True):
+                dimension.label = label
+        return folder / "v.h5"
+
+    return write
 
 
 def _npy(folder: Path) -> Path:
@@ -93,6 +104,14 @@ def _shards(folder: Path) -> Path:
     return folder / "v.zarr"
 
 
+def _nested(folder: Path) -> Path:
+    """Shards in shards."""
+    inner = ShardingCodec(chunk_shape=(2, 16, 16), codecs=[BytesCodec(), ZstdCodec()])
+    options: Any = {"serializer": ShardingCodec(chunk_shape=(4, 32, 32), codecs=[inner]), "compressors": None}
+    zarr.create_array(folder / "v.zarr", data=ARRAY, chunks=(8, 32, 64), **options)
+    return folder / "v.zarr"
+
+
 def _spread(folder: Path) -> Path:
     return write_spread(folder)[0]
 
@@ -118,8 +137,12 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
     "zarr2 zlib": _zarr(2, "zlib"),
     "zarr3": _zarr(3, "zstd"),
     "zarr3 gzip": _zarr(3, "gzip"),
+    "zarr2 bz2": _zarr(2, "bz2"),
+    "zarr2 lzma": _zarr(2, "lzma"),
     "shards": _shards,
-    "hdf5": _hdf5,
+    "nested": _nested,
+    "hdf5": _hdf5(),
+    "hdf5 new": _hdf5(libver="latest"),
     "npy": _npy,
     "png": _png,
     "jpeg": _jpeg,
