@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 import numpy as np
+import psutil
 import pytest
 import zarr
 from playwright.sync_api import Browser, Page
@@ -59,6 +60,7 @@ def test_from_the_form_to_the_pushed_channel(job_service: JobService, browser: B
         assert "10 <= start" in page.locator("#z_range-error").inner_text()
         assert page.locator("#x_range").input_value() == RANGES["x_range"]
         assert page.locator("#token").input_value() == ""
+        page.wait_for_load_state("load")  # its script listens now
         fill(page, fields(SOURCE))
         page.locator("#token").blur()
         wait_until(page, "document.getElementById('cost').textContent.includes('184,320 in each of 2 channels')")
@@ -128,6 +130,22 @@ def test_a_job_that_fails_says_why_and_a_mail_that_cannot_go_out_is_shown(job_se
     assert body is not None
     assert "PSD has the value 7" in body.get_content()
     assert "could not be finished" in body.get_content()
+
+
+def find_runner(job_service: JobService) -> psutil.Process | None:
+    """The process beside the server that runs jobs."""
+    children = job_service.server.workers()
+    return next((child for child in children if "pipeline.jobs" in child.cmdline()), None)
+
+
+def test_a_runner_that_dies_is_started_again(job_service: JobService) -> None:
+    runner = find_runner(job_service)
+    assert runner is not None
+    runner.kill()
+    until = time.monotonic() + SECONDS
+    while (found := find_runner(job_service)) is None or found.pid == runner.pid:
+        assert time.monotonic() < until
+        time.sleep(0.2)
 
 
 def test_a_job_whose_token_is_withdrawn_waits_for_another(job_service: JobService, browser: Browser) -> None:

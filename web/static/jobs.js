@@ -115,4 +115,5 @@ byId("estimate").addEventListener("click", async (event) => {
 });
 
 showParameters();
+if (countVoxels()) estimate();
 document.querySelector("[aria-invalid]")?.focus();
