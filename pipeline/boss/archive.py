@@ -6,7 +6,7 @@ Nothing is asked of the archive when a `BossArchive` is made, and intern is impo
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -193,6 +193,7 @@ class BossArchive:
         *,
         progress: Progress | None = None,
         resume: bool = True,
+        cancelled: Callable[[], bool] | None = None,
     ) -> str:
         """Write a result as a channel: 255 where it is not zero, 0 elsewhere, at the same coordinates as its source.
 
@@ -209,6 +210,8 @@ class BossArchive:
         progress : Progress, optional
         resume : bool
             Whether blocks of a channel that was there already are compared first, and sent only where they differ.
+        cancelled : callable, optional
+            Asked after each block; true ends the push.
 
         Returns
         -------
@@ -219,6 +222,8 @@ class BossArchive:
         ------
         ArchiveError
             As `check_pushing`; what is written stays, and the same call goes on.
+        CancelledError
+            If `cancelled` said so; likewise.
         """
         from pipeline.volume import Volume, open_raw
 
@@ -228,7 +233,9 @@ class BossArchive:
         session, found = self._session(), self.experiment(collection, experiment)
         from pipeline.boss.push import push
 
-        return push(session, found, channel, opened, start_zyx, progress or Progress(), resume=resume)
+        return push(
+            session, found, channel, opened, start_zyx, progress or Progress(), resume=resume, cancelled=cancelled
+        )
 
     def _session(self) -> Session:
         try:

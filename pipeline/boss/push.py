@@ -9,7 +9,7 @@ it is kept anywhere but in the archive itself.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ from pipeline.boss import disk_cache
 from pipeline.boss.experiment import AXES, BossChannel, Experiment, Index
 from pipeline.boss.session import Session
 from pipeline.config import settings
-from pipeline.errors import ArchiveError
+from pipeline.errors import ArchiveError, CancelledError
 from pipeline.formats.boss import block_shape, key_of
 from pipeline.formats.chunk_cache import CHUNKS
 from pipeline.progress import Progress
@@ -64,6 +64,7 @@ def push(
     progress: Progress,
     *,
     resume: bool,
+    cancelled: Callable[[], bool] | None = None,
 ) -> str:
     """Write a result as a channel of an experiment; see `pipeline.boss.BossArchive.push`.
 
@@ -71,6 +72,8 @@ def push(
     ------
     ArchiveError
         With the code ``shape`` if the result is no (z, y, x); ``range`` if it reaches out of the coordinate frame.
+    CancelledError
+        If `cancelled` said so.
     """
     if set(volume.dims) != set(AXES):
         raise ArchiveError(f"{volume.url} has the axes {volume.dims}; what is pushed has zyx", code="shape")
@@ -84,6 +87,8 @@ def push(
         with progress.stage(f"push {name}", blocks=len(blocks), voxels=int(np.prod(volume.shape))) as stage:
             for voxels in _send_all(task, blocks):
                 stage.advance(voxels)
+                if cancelled is not None and cancelled():
+                    raise CancelledError(f"The push of {name} was cancelled; the same push goes on where it ended.")
     finally:  # what was kept of this channel may be what it held before
         disk_cache.forget_channel(key_of(session.url, target.collection, target.name, channel))
         CHUNKS.forget()

@@ -12,7 +12,7 @@ import pytest
 import zarr
 
 from pipeline.boss import BossArchive
-from pipeline.errors import ArchiveError, TokenError, TransientArchiveError, UnknownVolumeError
+from pipeline.errors import ArchiveError, CancelledError, TokenError, TransientArchiveError, UnknownVolumeError
 from pipeline.progress import BlockDone, Progress, StageFinished, StageStarted
 from pipeline.volume import open_raw
 from tests.archive_contents import Archive
@@ -112,6 +112,17 @@ def test_token_that_expires_on_the_way_is_one_error_and_a_new_one_goes_on(archiv
     archive.tokens["renewed"] = "rw"
     with BossArchive(token="renewed") as renewed:
         renewed.push("out/results", "r", result, START)
+    np.testing.assert_array_equal(held(archive), expected(result))
+
+
+def test_cancelled_push_ends_soon_and_goes_on(archive: Archive, result: Path, set_up: Callable[..., None]) -> None:
+    set_up(BOSS_PUSH_REQUESTS=1)
+    asked = iter([False, True])
+    with pytest.raises(CancelledError, match="the same push goes on"):
+        BossArchive().push("out/results", "r", result, START, cancelled=lambda: next(asked))
+    sent = archive.counts()["POST cutout"] + archive.counts()["PUT cutout"]
+    assert 2 <= sent <= 4  # those that were on their way end
+    BossArchive().push("out/results", "r", result, START)
     np.testing.assert_array_equal(held(archive), expected(result))
 
 
