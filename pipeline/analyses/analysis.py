@@ -224,7 +224,7 @@ class Analysis:
             Likewise.
         """
         from pipeline.analyses.channels import ChannelSet
-        from pipeline.analyses.result import default_folder
+        from pipeline.analyses.result import make_default_folder
         from pipeline.progress import Progress
 
         values = self.check_parameters(parameters)
@@ -233,7 +233,7 @@ class Analysis:
         wanted = given.pick(self.read_channels(tuple(given), values))
         digest = self.digest(wanted, values)
         if out is None:
-            folder, mode = default_folder(self.name, digest), "resume" if mode == "new" else mode
+            folder, mode = make_default_folder(self.name, digest), "resume" if mode == "new" else mode
         else:
             folder = Path(out).absolute()
         told = progress or Progress()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.durability import write_errors, write_file
+from pipeline.durability import make_folder, write_errors, write_file
 from pipeline.errors import StoreError
 
 if TYPE_CHECKING:
@@ -53,11 +53,20 @@ class AnalysisResult:
     reused: bool = False
 
 
-def default_folder(name: str, digest: str) -> Path:
-    """Where results go that nobody gave a place."""
+def make_default_folder(name: str, digest: str) -> Path:
+    """Where results go that nobody gave a place; what it lies in is made.
+
+    Raises
+    ------
+    WriteError
+        If that cannot be made.
+    """
     from pipeline.config import settings
 
-    return settings().data_dir / "analyses" / f"{name}-{digest[:32]}"
+    place = settings().data_dir / "analyses"
+    with write_errors(place):
+        make_folder(place)
+    return place / f"{name}-{digest[:32]}"
 
 
 def write_provenance(folder: Path, document: Mapping[str, Any]) -> None:
