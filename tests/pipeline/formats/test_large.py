@@ -49,21 +49,6 @@ def _pages(folder: Path) -> Path:
     return path
 
 
-def _hyperstack(folder: Path) -> Path:
-    """The same as ImageJ writes files above 4 GiB: one page, and all values behind it."""
-    path = folder / "imagej.tif"
-    tifffile.imwrite(
-        path, _plane(), imagej=False, metadata=None, description=f"ImageJ=1.54\nimages={PLANES}\nslices={PLANES}\n"
-    )
-    with tifffile.TiffFile(path) as file:
-        begin = file.pages.first.dataoffsets[0]
-    with path.open("r+b") as raw:
-        raw.truncate(begin + PLANES * PLANE[0] * PLANE[1])
-        raw.seek(begin + AT * PLANE[0] * PLANE[1])
-        raw.write(_plane().tobytes())
-    return path
-
-
 def _hdf5(folder: Path) -> Path:
     """20 GiB in chunks, of which one is there."""
     with h5py.File(folder / "v.h5", "w") as file:
@@ -79,7 +64,7 @@ def _zarr(folder: Path) -> Path:
     return folder / "v.zarr"
 
 
-@pytest.mark.parametrize("write", [_pages, _hyperstack, _hdf5, _zarr])
+@pytest.mark.parametrize("write", [_pages, _hdf5, _zarr])
 def test_slice_of_a_volume_that_fits_no_memory(tmp_path: Path, write: Callable[[Path], Path]) -> None:
     path = write(tmp_path)
     open_source(path)  # what the library itself needs
