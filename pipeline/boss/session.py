@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import requests
 from intern.remote.boss import BossRemote
 from intern.resource.boss.resource import ChannelResource, CoordinateFrameResource, ExperimentResource
 
@@ -32,10 +31,8 @@ from pipeline.boss.experiment import (
     whole_numbers,
 )
 from pipeline.boss.tokens import VAULT
-from pipeline.boss.transport import CONNECTIONS, BoundedAdapter, PassingError, judge
-from pipeline.config import settings
-from pipeline.errors import ArchiveError, TransientArchiveError, UnknownVolumeError
-from pipeline.formats.retry import retry
+from pipeline.boss.transport import PassingError, ask, guard, outcome
+from pipeline.errors import ArchiveError, UnknownVolumeError
 from pipeline.formats.source import HANDLES
 
 T = TypeVar("T")
@@ -76,7 +73,7 @@ class Session:
         self._token = token
         self._remote = BossRemote({"protocol": protocol, "host": host, "token": token})
         for service in (self._remote._project, self._remote._volume):
-            _guard(service, self.url)
+            guard(service, self.url)
 
     def __repr__(self) -> str:
         return f"<Session {self.url}>"
@@ -190,7 +187,7 @@ class Session:
             except UnknownVolumeError:
                 pass
             wanted = ChannelResource(name, collection, experiment, "image", datatype="uint8")
-            failed = _outcome(lambda: self._remote.create_project(wanted), self._token)[1]
+            failed = outcome(lambda: self._remote.create_project(wanted), self._token)[1]
             if getattr(failed, "code", "") == "refused":  # somebody else may have made it meanwhile
                 return self._look(collection, experiment, name)
             if failed is not None:
@@ -226,72 +223,16 @@ class Session:
             raise
 
     def ask(self, place: str, request: Callable[[], T]) -> T:
-        """What a request gives, tried again after failures that may pass.
-
-        Parameters
-        ----------
-        place : str
-            What it is about, for errors.
-        request : callable
-            May be called several times.
-
-        Raises
-        ------
-        TokenError, UnknownVolumeError, ArchiveError
-            At once.
-        TransientArchiveError
-            After ``boss_retries`` further tries.
-        """
-
-        def attempt() -> T:
-            value, failed = _outcome(request, self._token)
-            if failed is not None:
-                raise failed
-            return value  # type: ignore[return-value]
-
-        failed: Exception
-        try:
-            return retry(attempt, settings().boss_retries)
-        except ArchiveError as error:
-            failed = type(error)(f"{self.url} {place}: {error.message}", code=error.code)
-        except PassingError as error:
-            times = settings().boss_retries + 1
-            failed = TransientArchiveError(
-                f"{self.url} {place}: no usable answer in {times} tries: {error}", code="unreachable"
-            )
-        raise failed  # outside of the except clause: nothing of a request hangs on to it
+        """What a request about `place` gives; see `pipeline.boss.transport.ask`."""
+        return ask(request, f"{self.url} {place}", self._token)
 
     def _look(self, collection: str, experiment: str, name: str) -> BossChannel:
         resource = ChannelResource(name, collection, experiment)
-        found, failed = _outcome(lambda: self._remote.get_project(resource), self._token)
+        found, failed = outcome(lambda: self._remote.get_project(resource), self._token)
         if failed is not None or found is None:
             raise failed or PassingError("it answered nothing")
         return BossChannel(name, np.dtype(found.datatype), found.type)
 
 
-def _outcome(request: Callable[[], T], secret: str) -> tuple[T | None, Exception | None]:
-    """What a request gave, or what its failure means; neither refers to the request, which holds the token."""
-    try:
-        return request(), None
-    except MemoryError:
-        raise
-    except Exception as error:  # requests, urllib3, Blosc; ValueError, KeyError and RuntimeError of intern's parsing
-        judged = judge(error, secret)
-    judged.__context__ = judged.__cause__ = None
-    judged.__traceback__ = None
-    return None, judged
-
-
 def _resource(collection: str, experiment: str, channel: BossChannel) -> ChannelResource:
     return ChannelResource(channel.name, collection, experiment, channel.kind, datatype=str(channel.dtype))
-
-
-def _guard(service: Any, url: str) -> None:
-    """Give a service of intern our adapter, and take from its session what could lead elsewhere."""
-    adapter = BoundedAdapter(pool_maxsize=CONNECTIONS)
-    service.session.trust_env = False  # no ~/.netrc; what is in effect of the rest was read when intern made it
-    service.session.mount("http://", adapter)
-    service.session.mount("https://", adapter)
-    service.session.headers["Accept-Encoding"] = "identity"
-    proxies = requests.utils.get_environ_proxies(url)
-    service.session_send_opts = {**service.session_send_opts, "allow_redirects": False, "proxies": proxies}

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
 from pipeline.config import settings
-from pipeline.errors import ArchiveError, TokenError, UnknownVolumeError
+from pipeline.errors import ArchiveError, TokenError, TransientArchiveError, UnknownVolumeError
 from pipeline.formats.chunk_sizes import BLOSC_HEADER, check_decoded
-from pipeline.formats.retry import PASSING_STATUS
+from pipeline.formats.retry import PASSING_STATUS, retry
 
+T = TypeVar("T")
 CONNECTIONS = 64  # that one session keeps; as many as threads may read at a time
 PIECE = 1 << 18  # bytes taken from the network at a time
 ROOM = 1 << 20  # bytes an answer may be longer than a block: lists of channels, frames of what does not compress
@@ -146,3 +148,64 @@ def _reason(error: Exception) -> str:
         found = re.search(r"\[(?:Errno|SSL)[^\]]*\] ([^'\"()]+)", text)
         return found[1].strip() if found else "the connection was dropped"
     return f"its answer cannot be understood: {text[:200] or type(error).__name__}"
+
+
+def ask(request: Callable[[], T], place: str, secret: str) -> T:
+    """What a request gives, tried again after failures that may pass.
+
+    Parameters
+    ----------
+    request : callable
+        May be called several times.
+    place : str
+        What it is about, for errors.
+    secret : str
+        Blotted out of them.
+
+    Raises
+    ------
+    TokenError, UnknownVolumeError, ArchiveError
+        At once.
+    TransientArchiveError
+        After ``boss_retries`` further tries.
+    """
+
+    def attempt() -> T:
+        value, failed = outcome(request, secret)
+        if failed is not None:
+            raise failed
+        return value  # type: ignore[return-value]
+
+    failed: Exception
+    try:
+        return retry(attempt, settings().boss_retries)
+    except ArchiveError as error:
+        failed = type(error)(f"{place}: {error.message}", code=error.code)
+    except PassingError as error:
+        times = settings().boss_retries + 1
+        failed = TransientArchiveError(f"{place}: no usable answer in {times} tries: {error}", code="unreachable")
+    raise failed  # outside of the except clause: nothing of a request hangs on to it
+
+
+def outcome(request: Callable[[], T], secret: str) -> tuple[T | None, Exception | None]:
+    """What a request gave, or what its failure means; neither refers to the request, which holds the token."""
+    try:
+        return request(), None
+    except MemoryError:
+        raise
+    except Exception as error:  # requests, urllib3, Blosc; ValueError, KeyError and RuntimeError of intern's parsing
+        judged = judge(error, secret)
+    judged.__context__ = judged.__cause__ = None
+    judged.__traceback__ = None
+    return None, judged
+
+
+def guard(service: Any, url: str) -> None:
+    """Give a service of intern our adapter, and take from its session what could lead elsewhere."""
+    adapter = BoundedAdapter(pool_maxsize=CONNECTIONS)
+    service.session.trust_env = False  # no ~/.netrc; what is in effect of the rest was read when intern made it
+    service.session.mount("http://", adapter)
+    service.session.mount("https://", adapter)
+    service.session.headers["Accept-Encoding"] = "identity"
+    proxies = requests.utils.get_environ_proxies(url)
+    service.session_send_opts = {**service.session_send_opts, "allow_redirects": False, "proxies": proxies}
