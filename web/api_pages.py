@@ -72,7 +72,7 @@ def _body(name: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 JOB_BODIES = {
     "/api/v1/jobs": JOB,
-    "/api/v1/jobs/estimate": JOB,
+    "/api/v1/estimates": JOB,
     "/api/v1/jobs/{job}/retry": _body("token", {"type": "string", "format": "password", "writeOnly": True}),
     "/api/v1/jobs/{job}/share": _body("public", {"type": "boolean"}),
 }

@@ -37,7 +37,7 @@ def submit_job() -> tuple[Response, int, dict[str, str]]:
     return jsonify(describe_job(job)), 202, {"Location": f"/api/v1/jobs/{job.id}"}
 
 
-@blueprint.post("/jobs/estimate", tags=[JOBS], responses={200: models.EstimateInfo})
+@blueprint.post("/estimates", tags=[JOBS], responses={200: models.EstimateInfo})
 def estimate_job() -> Response:
     """What a job would cost, by the same fields; nothing is created, but the archive is asked."""
     return jsonify(check(read_fields(), OPTIONAL).estimate)

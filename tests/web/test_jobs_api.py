@@ -130,11 +130,11 @@ def test_no_answer_repeats_a_token(desk: Desk, name: str, junk: str) -> None:
 
 
 def test_what_it_costs(desk: Desk) -> None:
-    cost = desk.post("/api/v1/jobs/estimate", fields())
+    cost = desk.post("/api/v1/estimates", fields())
     assert cost.document["voxels"] == 6 * 20 * 24
     assert cost.document["bytes"] == 2 * 6 * 20 * 24
     assert cost.document["seconds"] > 0
-    problem_of(desk.post("/api/v1/jobs/estimate", fields(z_range="0,99")), 400)
+    problem_of(desk.post("/api/v1/estimates", fields(z_range="0,99")), 400)
 
 
 def test_foreign_pages_change_nothing(desk: Desk) -> None:

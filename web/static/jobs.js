@@ -77,7 +77,7 @@ async function estimate() {
   try {
     const fields = new FormData(form);
     fields.delete("email");
-    const answer = await fetch("/api/v1/jobs/estimate", { method: "POST", body: new URLSearchParams(fields) });
+    const answer = await fetch("/api/v1/estimates", { method: "POST", body: new URLSearchParams(fields) });
     const document_ = await answer.json();
     if (mine !== asked) return [];
     tellEstimate(answer.ok, document_);
