@@ -12,9 +12,10 @@ from pipeline.analyses.channels import ChannelSet
 from pipeline.blocks import Box
 from pipeline.boss import BossArchive, channel_name
 from pipeline.boss.address import SCHEME, parse_address
+from pipeline.boss.tokens import read_token
 from pipeline.clusters.workers import parse_workers
 from pipeline.config import settings
-from pipeline.errors import ChannelError, PlanError, StoreError, TokenError
+from pipeline.errors import ChannelError, PlanError, StoreError
 from pipeline.jobs.fields import parse_range
 from pipeline.jobs.request import JobRequest
 from pipeline.options import open_named
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from pipeline.analyses.result import AnalysisResult
 
 Range = tuple[int, int]
-LONGEST_TOKEN_FILE = 4096  # bytes
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ class Experiment:
     name: str
     ranges: Mapping[str, Range | None]
     channels: tuple[str, ...]
+    version: str | None = None
 
 
 def analyse(
@@ -110,7 +111,7 @@ def analyse(
         wanted = analysis.read_channels(place.channels or there, parameters)
         archive.check_reading(place.collection, place.name, z, y, x, channels=wanted)
         target = _target(archive, start, stop) if request.push else None
-        opened = archive.open(place.collection, place.name, z, y, x, channels=wanted)
+        opened = archive.open(place.collection, place.name, z, y, x, channels=wanted, version=place.version)
         result = analysis(ChannelSet.of(opened, origin_zyx=start), _folder(request), **how)
         if target is None:
             return result, {}
@@ -141,7 +142,8 @@ def find_experiment(request: Request) -> Experiment | None:
         return None
     address = parse_address(addresses[0])
     ranges = {axis: found or address.ranges.get(axis) for axis, found in request.ranges.items()}
-    return Experiment(address.collection, address.experiment, ranges, named or address.channels)
+    channels, version = named or address.channels, address.version or None
+    return Experiment(address.collection, address.experiment, ranges, channels, version)
 
 
 def open_files(volumes: list[str], request: Request, progress: Progress) -> ChannelSet:
@@ -211,24 +213,6 @@ def _archive(request: Request) -> Iterator[BossArchive]:
     token = read_token(request.token_file) if request.token_file is not None else None
     with BossArchive(url, token) as archive:
         yield archive
-
-
-def read_token(path: Path) -> str:
-    """The token in a file; the file is not quoted.
-
-    Raises
-    ------
-    TokenError
-        If it cannot be read or is too large for one.
-    """
-    try:
-        with path.open("rb") as file:
-            text = file.read(LONGEST_TOKEN_FILE + 1)
-    except OSError as error:
-        raise TokenError(f"{path}: the token cannot be read: {error.strerror}", code="no_token") from None
-    if len(text) > LONGEST_TOKEN_FILE:
-        raise TokenError(f"{path} is too large for a token", code="bad_token")
-    return text.decode("ascii", "replace").strip()
 
 
 def _target(archive: BossArchive, start: tuple[int, ...], stop: tuple[int, ...]) -> str:

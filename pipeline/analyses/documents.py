@@ -18,6 +18,7 @@ from pipeline.blocks import Index, grid_shape
 from pipeline.config import settings
 from pipeline.images import ImageSpec
 from pipeline.object_files import write_table
+from pipeline.object_table import Columns
 
 if TYPE_CHECKING:
     import pandas
@@ -119,7 +120,7 @@ def write_documents(
         parameters={**shown, "channels": ", ".join(channels)},
         thumbnails=thumbnails.draw if thumbnails is not None else None,
         spacing_zyx=(z, y, x),
-        unit=str(table["unit"].iloc[0]) if len(table) else "voxel",
+        unit=Columns("zyx", channels.whole.shape, channels.spacing, channels.units, ()).unit,
         shape_zyx=channels.shape_zyx,
         origin_zyx=channels.origin_zyx,
         class_names=class_names,
