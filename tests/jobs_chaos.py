@@ -51,6 +51,8 @@ from tests.job_service import (
 PAUSE = "0.05"  # seconds that a block rests, so that kills fall into the midst of jobs
 LIMITS = {"JOB_LEASE_SECONDS": 2, "JOB_ATTEMPTS": 20, "JOB_CONCURRENCY": 2, "CONNECT_SECONDS": 3, "CANCEL_SECONDS": 2}
 END_SECONDS = 240.0
+RUNNER_SECONDS = 20.0  # for a runner to be there that can be killed
+RUN_SECONDS = 4.0  # of a runner: its start takes half of it
 
 
 @dataclass
@@ -104,12 +106,17 @@ class Chaos:
             self.start(name)
 
     def kill_one(self) -> str | None:
-        """Kill a process of the service with SIGKILL; None if a runner was wanted and there is none now."""
-        names = [*(name for name in self.processes if name != "keeper"), "runner", "runner", "runner", "keeper"]
-        name = self.random.choice(names)
+        """Kill a process of the service with SIGKILL; None if a runner was wanted and none came to be."""
+        cluster = [name for name in self.processes if name != "keeper"]
+        name = self.random.choice([*cluster, *["runner"] * 5, "keeper"])
         if name == "runner":
-            if not (runners := self.runners()):
+            until = time.monotonic() + RUNNER_SECONDS
+            while not (runners := self.runners()) and time.monotonic() < until:
+                time.sleep(0.05)
+            if not runners:
                 return None
+            time.sleep(self.random.uniform(0.0, RUN_SECONDS))
+            runners = self.runners() or runners
             with contextlib.suppress(psutil.NoSuchProcess):
                 self.random.choice(runners).kill()
         else:
@@ -215,7 +222,7 @@ def run_chaos(folder: Path, archive: Archive, kills: int, *, cluster: bool = Fal
     try:
         number = 0
         while chaos.kills.total() < kills:
-            time.sleep(chaos.random.uniform(0.1, 2.5))
+            time.sleep(chaos.random.uniform(0.0, 1.0))
             if len(store.list((QUEUED,))) < 2:
                 with contextlib.suppress(TransientArchiveError):  # nothing is created then
                     submit(store, number + 1)
@@ -224,6 +231,8 @@ def run_chaos(folder: Path, archive: Archive, kills: int, *, cluster: bool = Fal
                 archive.fail(chaos.random.choice(["500", "503", "drop"]), "/cutout/", times=chaos.random.randint(1, 4))
             chaos.kill_one()
             shown += shown_token()
+            if chaos.kills.total() % 20 == 0:
+                print(f"{chaos.kills.total()} of {kills}", flush=True)
         until = time.monotonic() + END_SECONDS
         while not all(job.finished for job in store.list(limit=10_000)):
             assert time.monotonic() < until, [

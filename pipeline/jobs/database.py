@@ -71,7 +71,8 @@ class Database:
                 make_tables(connection)
                 yield connection
         except (OSError, sqlite3.OperationalError) as error:
-            raise WriteError(f"{self.path}: jobs cannot be kept: {error}") from error
+            hint = "; is its disk full?" if "disk" in str(error) else ""
+            raise WriteError(f"{self.path}: jobs cannot be kept: {error}{hint}") from error
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

@@ -17,7 +17,7 @@ from tests.jobs_chaos import LIMITS, run_chaos
 
 def test_jobs_outlive_their_processes(archive: Archive, tmp_path: Path, set_up: Callable[..., None]) -> None:
     set_up(**LIMITS)
-    chaos = run_chaos(tmp_path, archive, 5, seed=4)
+    chaos = run_chaos(tmp_path, archive, 4, seed=2)
     assert chaos.kills["runner"] >= 2
 
 
