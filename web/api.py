@@ -117,8 +117,8 @@ def add_project() -> tuple[Response, int, dict[str, str]]:
 
 @blueprint.get("/cache", tags=[SERVER], responses={200: models.CacheInfo})
 def get_cache() -> Response:
-    """What the cache holds, and how often it was of use."""
-    numbers = _engine().statistics()
+    """What the cache of blocks and that of encoded answers hold, and how often they were of use."""
+    numbers = {**_engine().statistics(), **current_app.extensions["response_cache"].statistics()}
     asked = numbers["hits"] + numbers["misses"]
     return jsonify(hit_rate=numbers["hits"] / asked if asked else 0.0, numbers=numbers)
 

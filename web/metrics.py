@@ -1,4 +1,4 @@
-"""Numbers about the server for Prometheus: requests and their times by route, and what the engine says of its cache.
+"""Numbers about the server for Prometheus: requests and their times by route, and what the caches say.
 
 Each process counts for itself: where several answer, a series is told apart by the label ``process``.
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Flask, Response, current_app, g, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 # Statistics of the engine that only ever grow; the others are gauges.
 GROWING = frozenset(
-    {"hits", "misses", "evictions", "computations", "refused", "abandoned", "retries", "joined", "failures"}
+    {"hits", "misses", "evictions", "refused", "abandoned", "joined", "failures"}
+    | {"response_hits", "response_misses", "response_evictions"}
 )
 
 blueprint = Blueprint("metrics", __name__)
@@ -48,16 +49,20 @@ class Metrics:
         )
         self._bytes = Counter("voxelforest_response_bytes", "Bytes of bodies sent.", registry=self.registry)
         self._running = Gauge("voxelforest_requests_running", "Requests being answered now.", registry=self.registry)
-        self.registry.register(EngineCollector(engine))
+        self._engine = engine
         ProcessCollector(registry=self.registry)
 
     def register(self, app: Flask) -> None:
         """Count what an app answers."""
         app.extensions["metrics"] = self
+        self.registry.register(CacheCollector(lambda: self._numbers(app)))
         app.before_request(self._begin)
         app.after_request(self._count)
         app.teardown_request(self._end)
         app.register_blueprint(blueprint)
+
+    def _numbers(self, app: Flask) -> dict[str, Any]:
+        return {**self._engine.statistics(), **app.extensions["response_cache"].statistics()}
 
     def _begin(self) -> None:
         g.counted = True
@@ -82,18 +87,22 @@ class Metrics:
             self._running.dec()
 
 
-class EngineCollector(Collector):
-    """What `Engine.statistics` says at the moment of asking."""
+class CacheCollector(Collector):
+    """What the caches say of themselves at the moment of asking."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, ask: Callable[[], Mapping[str, Any]]) -> None:
+        self._ask = ask
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: when this is registered, there is nobody to ask yet."""
+        return []
 
     def collect(self) -> Iterator[Metric]:
-        """One series for each statistic that is a number."""
-        numbers = {name: value for name, value in self._engine.statistics().items() if isinstance(value, int | float)}
+        """One series for each number."""
+        numbers = {name: value for name, value in self._ask().items() if isinstance(value, int | float)}
         for name, value in numbers.items():
             family = CounterMetricFamily if name in GROWING else GaugeMetricFamily
-            metric = family(f"voxelforest_cache_{name}", f"The engine's {name.replace('_', ' ')}.", labels=["process"])
+            metric = family(f"voxelforest_cache_{name}", f"The cache's {name.replace('_', ' ')}.", labels=["process"])
             metric.add_metric([str(os.getpid())], value)
             yield metric
         asked = numbers.get("hits", 0) + numbers.get("misses", 0)

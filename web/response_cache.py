@@ -59,14 +59,16 @@ class ResponseCache:
         self._limit = limit
         self._answers: OrderedDict[str, Answer] = OrderedDict()
         self._bytes = 0
-        self._hits = 0
+        self._hits = self._misses = self._evictions = 0
         self._lock = threading.Lock()
 
     def get(self, path: str) -> Answer | None:
         """The answer kept for a path."""
         with self._lock:
             found = self._answers.get(path)
-            if found is not None:
+            if found is None:
+                self._misses += 1
+            else:
                 self._answers.move_to_end(path)
                 self._hits += 1
             return found
@@ -83,6 +85,7 @@ class ResponseCache:
             while self._bytes > self._limit:
                 _, dropped = self._answers.popitem(last=False)
                 self._bytes -= len(dropped.body) + ENTRY_OVERHEAD
+                self._evictions += 1
 
     def clear(self) -> None:
         """Forget all."""
@@ -91,9 +94,16 @@ class ResponseCache:
             self._bytes = 0
 
     def statistics(self) -> dict[str, int]:
-        """How much is kept, and how often it was of use."""
+        """How much is kept, and how often it was of use; numbers for people and dashboards."""
         with self._lock:
-            return {"entries": len(self._answers), "bytes": self._bytes, "limit": self._limit, "hits": self._hits}
+            return {
+                "response_hits": self._hits,
+                "response_misses": self._misses,
+                "response_evictions": self._evictions,
+                "cached_responses": len(self._answers),
+                "cached_response_bytes": self._bytes,
+                "limit_response_bytes": self._limit,
+            }
 
 
 class Admission:

@@ -115,6 +115,7 @@ def _answer_chunk(layer: Layer, dialect: Dialect, chunk: Chunk) -> WsgiResponse:
     body = _make(layer, dialect, chunk)
     response.set_data(gzipped(body) if zipped else body)
     if not dialect.is_gzipped(layer):  # one URL, one body
+        response.headers["Accept-Ranges"] = "bytes"
         kept = tuple(pair for pair in response.headers if pair[0] != "Content-Length")
         current_app.extensions["response_cache"].put(request.environ["PATH_INFO"], Answer(response.get_data(), kept))
     return response.make_conditional(request, accept_ranges=not zipped, complete_length=len(response.get_data()))

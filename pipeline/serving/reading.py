@@ -104,8 +104,8 @@ class Reading:
                 except (PipelineError, MemoryError):
                     raise
                 except KilledWorker as error:
-                    # Dask counts over the whole life of a block that is kept: the workers may have died of anything.
-                    killed += 1
+                    # Dask counts over the whole life of what is kept: the workers may have died of anything.
+                    killed += not self._session.renew(str(error.task))
                     if killed > 1 or attempt == attempts:
                         raise ClusterError(
                             f"a block was given up: {error.allowed_failures + 1} workers died while they computed it; "

@@ -87,18 +87,35 @@ class Session:
         """A value that many tasks take, sent to each worker once.
 
         It is the result of a task rather than scattered data: Dask makes it again when the worker that holds it dies.
-        After so many deaths that Dask gives it up, it is sent once more, under another key.
         """
         with self._lock:
             client = self.client()
-            held = self._shared.get(key)
-            if held is not None and held.status not in ("error", "cancelled"):
-                return held
-            if held is not None:
-                self._renewals[key] = self._renewals.get(key, 0) + 1
-            again = self._renewals.get(key, 0)
-            self._shared[key] = client.submit(keep, value, key=f"{key}-again{again}" if again else key)
+            if key not in self._shared:
+                again = self._renewals.get(key, 0)
+                self._shared[key] = client.submit(keep, value, key=f"{key}-again{again}" if again else key)
             return self._shared[key]
+
+    def renew(self, task_key: str) -> bool:
+        """Send a shared value again, under another key, when it is next asked for.
+
+        Dask gives a task up after some deaths of workers that held it, whatever they died of.
+
+        Parameters
+        ----------
+        task_key : str
+            Of the task that was given up.
+
+        Returns
+        -------
+        bool
+            Whether it was that of a shared value, be it one that somebody has renewed meanwhile.
+        """
+        with self._lock:
+            for key, future in list(self._shared.items()):
+                if future.key == task_key:
+                    self._renewals[key] = self._renewals.get(key, 0) + 1
+                    del self._shared[key]
+            return task_key.partition("-again")[0] in {*self._shared, *self._renewals}
 
     def close(self) -> None:
         """Give up the client, and the cluster that was made for it."""

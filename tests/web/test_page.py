@@ -81,7 +81,7 @@ def _state(server: Server, *visible: str, precomputed: bool = False) -> dict[str
     close = {"position": [CENTRE[axis] + 0.5 for axis in "xyz"], "crossSectionScale": 1 / SCALE}
     plain = {"showAxisLines": False, "showScaleBar": False, "crossSectionBackgroundColor": "#000000"}
     # Such a volume has no unit but the nanometre, so that is what a voxel of no known size becomes.
-    measured = {"dimensions": dict.fromkeys("xyz", [1e-9, "m"])} if precomputed else {}
+    measured = {"dimensions": {axis: [1e-9, "m"] for axis in "xyz"}} if precomputed else {}
     return {**state, **close, **plain, **measured}
 
 

@@ -27,7 +27,7 @@ def test_never_more_bytes_than_allowed(puts: list[tuple[int, int]]) -> None:
         cache.put(str(name), Answer(bytes(size), ()))
         found = cache.statistics()
         held = [answer for n in range(10) if (answer := cache.get(str(n))) is not None]
-        assert found["bytes"] == sum(len(answer.body) + ENTRY_OVERHEAD for answer in held) <= limit
+        assert found["cached_response_bytes"] == sum(len(answer.body) + ENTRY_OVERHEAD for answer in held) <= limit
 
 
 def test_least_recently_used_goes_first() -> None:
@@ -37,6 +37,9 @@ def test_least_recently_used_goes_first() -> None:
     assert cache.get("a") is not None
     cache.put("i", Answer(bytes(10), ()))
     assert (cache.get("a") is None, cache.get("b") is None) == (False, True)
+    found = cache.statistics()
+    assert [found[f"response_{name}"] for name in ("hits", "misses", "evictions")] == [2, 1, 1]
+    assert found["cached_responses"] == 8
 
 
 def test_large_answers_and_a_limit_of_zero_keep_nothing() -> None:

@@ -92,6 +92,12 @@ def _chunk(gallery: Gallery, key: str = "0/c/0/0/0", dialect: str = "zarr", laye
     return gallery.url("pc_3d", layer, dialect).removeprefix(gallery.server.url) + f"/{key}"
 
 
+def _computed(gallery: Gallery) -> tuple[int, int]:
+    """How many blocks were computed, and how many found, so far."""
+    numbers = gallery.server.ask("/api/v1/cache").document["numbers"]
+    return numbers["misses"], numbers["hits"]
+
+
 def test_path_without_digest_leads_to_the_present_one(gallery: Gallery) -> None:
     reply = gallery.server.ask("/data/pc_3d/probabilities/zarr/zarr.json?project=pc_3d")
     assert (reply.status, reply.headers["Cache-Control"]) == (307, "no-cache")
@@ -111,20 +117,20 @@ def test_documents_are_asked_for_again_and_chunks_are_not(gallery: Gallery) -> N
 def test_known_chunk_is_not_computed_again(gallery: Gallery) -> None:
     path = _chunk(gallery, "0/c/0/3/3/2", layer="probabilities")
     etag = gallery.server.ask(path, method="HEAD").headers["ETag"]
-    before = gallery.server.ask("/api/v1/cache").document
+    before = _computed(gallery)
     reply = gallery.server.ask(f"{path}?again", headers={"If-None-Match": etag})
     assert (reply.status, reply.body, reply.headers["ETag"]) == (304, b"", etag)
-    assert gallery.server.ask("/api/v1/cache").document == before
+    assert _computed(gallery) == before
 
 
 def test_head_of_a_chunk_computes_nothing_and_tells_a_known_length(gallery: Gallery) -> None:
-    before = gallery.server.ask("/api/v1/cache").document
+    before = _computed(gallery)
     padded = gallery.server.ask(_chunk(gallery, "0/c/0/0/1/1", layer="probabilities"), method="HEAD")
     assert (padded.status, padded.headers["Content-Length"], padded.body) == (200, None, b"")
     key = "0/16-32_0-8_32-37"
     clipped = gallery.server.ask(_chunk(gallery, key, "precomputed", "probabilities"), method="HEAD")
     assert clipped.headers["Content-Length"] == str(16 * 8 * 5 * 3 * 4)
-    assert gallery.server.ask("/api/v1/cache").document == before
+    assert _computed(gallery) == before
 
 
 @pytest.mark.parametrize("query", ["", "?first"])
@@ -210,6 +216,19 @@ def test_kept_answers_equal_those_of_the_app(gallery: Gallery) -> None:
     assert (second.body, second.headers["Content-Length"]) == (first.body, first.headers["Content-Length"])
     assert second.headers["X-Request-Id"] == "mine"
     assert gallery.server.logged()[-2]["request_id"] == "mine"
+
+
+def test_both_caches_are_told_of_at_both_places(gallery: Gallery) -> None:
+    path = _chunk(gallery, "0/c/1/1/1")
+    before = gallery.server.ask("/api/v1/cache").document["numbers"]["response_hits"]
+    for _ in range(2):
+        gallery.server.ask(path)
+    numbers = gallery.server.ask("/api/v1/cache").document["numbers"]
+    assert numbers["response_hits"] > before
+    assert 0 < numbers["cached_response_bytes"] <= numbers["limit_response_bytes"] == 128 << 20
+    text = gallery.server.ask("/metrics").text
+    for name in ("hits_total", "in_flight", "evictions_total", "cached_bytes", "hit_rate", "response_hits_total"):
+        assert f"\nvoxelforest_cache_{name}{{" in text
 
 
 def test_kept_answers_are_as_guarded_as_others(gallery: Gallery) -> None:
