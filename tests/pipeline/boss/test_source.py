@@ -17,7 +17,7 @@ from pipeline import open_volume
 from pipeline.blocks import Box
 from pipeline.boss import BossArchive
 from pipeline.config import settings
-from pipeline.errors import ArchiveError, MissingExtraError, TokenError, TransientArchiveError, VolumeError
+from pipeline.errors import ArchiveError, MissingExtraError, PlanError, TokenError, TransientArchiveError, VolumeError
 from pipeline.formats import boss, open_source
 from pipeline.formats.source import close_handles
 from pipeline.volume import open_raw
@@ -154,6 +154,13 @@ def test_blocks_fit_their_bound_and_the_archives(set_up: Callable[..., None], it
     assert limit / 4 < z * y * x * itemsize <= limit < 500_000_000
     assert z % 16 == 0
     assert 512 % y == 512 % x == 0
+
+
+def test_blocks_beyond_what_intern_sends_whole_cannot_be_set(set_up: Callable[..., None]) -> None:
+    """It cuts what has more than 64 Mi voxels, and its compression ends at 2 GiB."""
+    set_up(BOSS_BLOCK_BYTES="65MiB")
+    with pytest.raises(PlanError, match="VOXELFOREST_BOSS_BLOCK_BYTES=65MiB is not usable"):
+        settings()
 
 
 def test_several_images_are_channels_of_one_volume(archive: Archive) -> None:
