@@ -47,6 +47,9 @@ class Settings(ClusterSettings):
     )
     window_per_thread: int = _row(4, "tasks", "Block tasks submitted ahead for each worker thread.", ge=1)
     block_retries: int = _row(2, "attempts", "How often a block that failed is tried again before the run stops.", ge=0)
+    damaged_blocks: int = _row(
+        100, "blocks", "Blocks whose input turns out damaged, up to which a run computes the rest and names them.", ge=0
+    )
     connect_seconds: float = _row(5.0, "seconds", "How long a scheduler may take to answer.", gt=0)
     cancel_seconds: float = _row(
         10.0, "seconds", "How long an interrupted run waits for the blocks that are being computed.", ge=0

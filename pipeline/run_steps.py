@@ -14,7 +14,7 @@ from pipeline.cluster import connect, expected_threads
 from pipeline.clusters.terms import Terms
 from pipeline.clusters.workers import Workers
 from pipeline.config import settings
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, ReadError
 from pipeline.output import Mode
 from pipeline.progress import Progress, Stage
 from pipeline.store import LevelBlock, Store
@@ -82,9 +82,7 @@ def compile_kernels(progress: Progress, sets: Sequence[str] = (PREDICTION,)) -> 
         raise errors[0]
 
 
-def build_levels(
-    client: Client, store: Store, progress: Progress, cancelled: Callable[[], bool] | None = None
-) -> None:
+def build_levels(client: Client, store: Store, progress: Progress, cancelled: Callable[[], bool] | None = None) -> None:
     """Make what the blocks left of the coarser levels, each from the one before it."""
     work = [(spec.name, level) for spec in store.images for level in store.level_blocks(spec.name)]
     blocks = sum(len(level) for _, level in work)
@@ -112,8 +110,15 @@ def run_tasks(
     on_done: Callable[[Item], None],
     cancelled: Callable[[], bool] | None = None,
 ) -> None:
-    """Run a task for each item, as many at once as the settings say for the threads that there are."""
-    run_windowed(
+    """Run a task for each item, as many at once as the settings say for the threads that there are.
+
+    Raises
+    ------
+    ReadError
+        At the end, with the code ``damaged_blocks``, if the input of some was damaged; it names them. The others are
+        done then, unless these were more than `settings().damaged_blocks`.
+    """
+    failures = run_windowed(
         client,
         task,
         items,
@@ -122,7 +127,15 @@ def run_tasks(
         shared=shared,
         on_done=lambda item, _: on_done(item),
         cancelled=cancelled,
+        keep_going=ReadError,
     )
+    if failures:
+        first, places = failures[0].error, "; ".join(sorted(str(failure.item) for failure in failures))
+        raise ReadError(
+            f"{len(failures)} block(s) could not be computed, at {places}: {first}. All others are kept: mend the "
+            "input, and the same command with --resume goes on",
+            code="damaged_blocks",
+        )
 
 
 def _build_level_block(store: Store, image: str, block: LevelBlock) -> None:

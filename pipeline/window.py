@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 from distributed import Client, Future, KilledWorker, Worker
 
 from pipeline.config import settings
-from pipeline.errors import CancelledError, ClusterError, PipelineError
+from pipeline.errors import CancelledError, ClusterError, PipelineError, ReadError
 
 Item = TypeVar("Item")
 
@@ -52,7 +52,7 @@ def run_windowed(
     retries: int | None = None,
     on_done: Callable[[Item, Any], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
-    keep_going: bool = False,
+    keep_going: type[Exception] | None = None,
 ) -> list[Failure[Item]]:
     """Run ``task(*shared, item)`` once for each item, at most `window` of them in flight.
 
@@ -69,14 +69,14 @@ def run_windowed(
     shared : sequence
         First arguments of every call, sent to each worker once and not with every task; not to be changed by tasks.
     retries : int, optional
-        How often a task that raised is run again; `settings().block_retries` by default. A `PipelineError` is
-        final at once, a worker that died costs no retry.
+        How often a task that raised is run again; `settings().block_retries` by default. A `PipelineError` other than
+        a `ReadError` is final at once, a worker that died costs no retry.
     on_done : callable, optional
         Called here with the item and the task's result, in the order of completion.
     cancelled : callable, optional
         Asked several times a second; true ends the run.
-    keep_going : bool
-        Whether the other items are still run after a failure.
+    keep_going : type, optional
+        Errors after which the other items are still run, `settings().damaged_blocks` at most.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def run_windowed(
                         on_done(attempt.item, result)
                 elif attempt.tries <= limit and _may_pass(error):
                     run.repeat(attempt)
-                elif keep_going:
+                elif keep_going and isinstance(error, keep_going) and len(failures) < settings().damaged_blocks:
                     failures.append(Failure(attempt.item, _explained(error, attempt.item)))
                 else:
                     raise _explained(error, attempt.item)
@@ -119,7 +119,7 @@ def run_windowed(
 
 def _may_pass(error: Exception) -> bool:
     """Whether another try could help."""
-    return not isinstance(error, PipelineError | KilledWorker | LostFuture)
+    return isinstance(error, ReadError) or not isinstance(error, PipelineError | KilledWorker | LostFuture)
 
 
 def _explained(error: Exception, item: object) -> Exception:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +14,10 @@ import pytest
 import zarr
 
 from pipeline.axes import AxesGuessedWarning
+from pipeline.cli import run_command
+from pipeline.config import settings
 from pipeline.errors import CancelledError, ClusterError, PlanError, ReadError, StoreError
+from pipeline.formats.source import close_handles
 from pipeline.progress import BlockDone, Event, Progress
 from pipeline.project import open_project
 from pipeline.run import run
@@ -141,17 +146,53 @@ def test_unreachable_scheduler_leaves_an_earlier_runs_blocks(
     assert contents(tmp_path) == before
 
 
-def test_damaged_chunk_stops_the_run_which_goes_on_once_it_is_mended(golden_dir: Path, tmp_path: Path) -> None:
-    raw = zarr.create_array(tmp_path / "raw.zarr", data=np.load(golden_dir / "in_3d_u8.npy"), chunks=(16, 16, 16))
+def test_blocks_of_damaged_chunks_are_named_and_all_others_done(
+    golden_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = ["predict", str(golden_dir / "projects" / "pc_3d.ilp"), str(tmp_path / "raw.zarr")]
+    zarr.create_array(tmp_path / "raw.zarr", data=np.load(golden_dir / "in_3d_u8.npy"), chunks=(16, 16, 16))
+    assert run_command([*job, str(tmp_path / "sound.zarr"), "--axes", "zyx"]) == 0
     chunk = tmp_path / "raw.zarr" / "c" / "2" / "2" / "2"
     whole = chunk.read_bytes()
     chunk.write_bytes(whole[: len(whole) // 2])
-    assert raw.shape == (37, 40, 38)
+    close_handles()  # chunks that are decoded already are not read again
+    capsys.readouterr()
+    again = [*job, str(tmp_path / "out.zarr"), "--axes", "zyx", "--json"]
+    assert run_command(again) == 1
+    said = json.loads(capsys.readouterr().err.splitlines()[-1])
+    assert said["code"] == "damaged_blocks"
+    found = re.match(
+        r"(\d+) block\(s\) could not be computed, at (.*?): \S*raw.zarr: chunk \(2, 2, 2\)", said["message"]
+    )
+    assert found is not None
+    named = found[2].split("; ")
+    assert len(named) == int(found[1]) == 8  # the chunk's own block, and those whose halo reaches into it
+    assert named[-1] == "t=0:1,z=32:37,y=32:40,x=32:38"
+    lost = {f"0/c/0/{z}/{y}/{x}" for z in (1, 2) for y in (1, 2) for x in (1, 2)}
+    sound, partial = contents(tmp_path / "sound.zarr"), contents(tmp_path / "out.partial.zarr")
+    chunks = {key for key in sound if key.startswith("0/c/")}
+    assert {key: partial[key] for key in chunks - lost} == {key: sound[key] for key in chunks - lost}
+    assert not lost & set(partial)
+    assert not (tmp_path / "out.zarr").exists()
+    chunk.write_bytes(whole)
+    assert run_command([*again, "--resume"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["computed_blocks"] == 8
+    finished = contents(tmp_path / "out.zarr")
+    assert {key: finished[key] for key in chunks} == {key: sound[key] for key in chunks}
+
+
+def test_input_that_is_damaged_everywhere_ends_the_run(
+    golden_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VOXELFOREST_DAMAGED_BLOCKS", "3")
+    settings.cache_clear()
+    zarr.create_array(tmp_path / "raw.zarr", data=np.load(golden_dir / "in_3d_u8.npy"), chunks=(16, 16, 16))
+    for chunk in (tmp_path / "raw.zarr" / "c").rglob("*"):
+        if chunk.is_file():
+            chunk.write_bytes(b"damaged")
     with pytest.warns(AxesGuessedWarning):
         volume = open_raw(tmp_path / "raw.zarr", project_axes="zyx")
-    request = replace(make_request(golden_dir, tmp_path / "out.zarr"), volume=volume)
-    with pytest.raises(ReadError, match=r"raw.zarr: chunk \(2, 2, 2\) .* is damaged"):
-        run_quietly(request)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.partial.zarr", "raw.zarr"]
-    chunk.write_bytes(whole)
-    assert run_quietly(replace(request, mode="resume")).computed_blocks < 27
+    with pytest.raises(ReadError) as caught:
+        run_quietly(replace(make_request(golden_dir, tmp_path / "out.zarr"), volume=volume))
+    assert caught.value.code is None
+    settings.cache_clear()

@@ -17,7 +17,8 @@ import pytest
 from distributed import Client
 
 from pipeline.cluster import connect
-from pipeline.errors import CancelledError, ClusterError, PipelineError, ReadError
+from pipeline.config import settings
+from pipeline.errors import CancelledError, ClusterError, PipelineError, ReadError, WriteError
 from pipeline.window import Failure, run_windowed
 
 ROOT = Path(__file__).parents[2]
@@ -143,7 +144,7 @@ def test_a_failing_task_is_repeated(threads: Client, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("error", "calls"),
-    [(OSError, 3), (ReadError, 1)],  # errors of our own say what is wrong: trying again would not help
+    [(OSError, 3), (ReadError, 3), (WriteError, 1)],  # a disk that is full stays so, a file may only be slow to appear
 )
 def test_error_that_stays_is_raised(threads: Client, tmp_path: Path, error: type[Exception], calls: int) -> None:
     task = functools.partial(_fail_always, tmp_path, error)
@@ -155,11 +156,27 @@ def test_error_that_stays_is_raised(threads: Client, tmp_path: Path, error: type
 
 def test_keep_going_returns_the_failures(threads: Client, tmp_path: Path) -> None:
     task = functools.partial(_fail_always, tmp_path, ReadError)
-    [failure] = run_windowed(threads, task, range(10), window=2, key_prefix="on", keep_going=True)
+    [failure] = run_windowed(threads, task, range(10), window=2, key_prefix="on", keep_going=ReadError)
     assert isinstance(failure, Failure)
     assert failure.item == 3
     assert isinstance(failure.error, ReadError)
     assert set(_calls(tmp_path)) == set(range(10))
+
+
+def test_other_errors_and_too_many_of_these_end_the_run(
+    threads: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = functools.partial(_fail_always, tmp_path, WriteError)
+    with pytest.raises(WriteError, match="as planned"):
+        run_windowed(threads, task, range(10), window=2, key_prefix="other", keep_going=ReadError)
+    monkeypatch.setenv("VOXELFOREST_DAMAGED_BLOCKS", "0")
+    settings.cache_clear()
+    task = functools.partial(_fail_always, tmp_path, ReadError)
+    try:
+        with pytest.raises(ReadError, match="as planned"):
+            run_windowed(threads, task, range(10), window=2, key_prefix="many", keep_going=ReadError)
+    finally:
+        settings.cache_clear()
 
 
 def test_killed_worker_costs_nothing_but_time(processes: Client, tmp_path: Path) -> None:
