@@ -15,6 +15,7 @@ from pipeline.jobs import links
 from pipeline.jobs.estimate import Estimate
 from pipeline.jobs.job import CANCELLED, DONE, FAILED, NEEDS_TOKEN, Event, Job
 from pipeline.jobs.letter import show_seconds
+from pipeline.jobs.mail import why_none_is_sent
 from pipeline.jobs.result_files import list_results
 from pipeline.jobs.store import JobStore
 from pipeline.volume_description import readable_bytes
@@ -142,7 +143,7 @@ def _answer_form(
         alert=alert,
         cost=cost,
         jobs=find_store().list(limit=LISTED),
-        mail=settings().smtp_host is not None,
+        no_mail=why_none_is_sent(),
         push=settings().boss_push,
         job_bytes=int(settings().job_bytes),
     )
@@ -162,7 +163,7 @@ def _answer_job(job: Job, errors: Mapping[str, str] | None = None, alert: str | 
         shared=False,
         errors=errors or {},
         alert=alert,
-        mail=settings().smtp_host is not None,
+        no_mail=why_none_is_sent(),
         script={"job": f"/api/v1/jobs/{job.id}", "live": not job.finished and job.state != NEEDS_TOKEN},
     )
 

@@ -7,6 +7,7 @@ public, sees them below ``/shared/``, without a log-in.
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import hashlib
 from importlib.resources import files
@@ -101,7 +102,12 @@ def _send(job: Job, name: str) -> WsgiResponse:
         response.headers["Content-Security-Policy"] = _report_policy()
     elif suffix in SAVED:
         response.headers["Content-Disposition"] = f'attachment; filename="{job.key}-{PurePosixPath(name).name}"'
-    return response.make_conditional(request, accept_ranges=True, complete_length=about.st_size)
+    with contextlib.ExitStack() as unused:
+        unused.callback(file.close)  # by who reads the answer, unless nobody will
+        response.make_conditional(request, accept_ranges=True, complete_length=about.st_size)
+        if request.method != "HEAD" and response.status_code != 304:
+            unused.pop_all()
+    return response
 
 
 @functools.cache

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import logging
 import os
 import sqlite3
@@ -28,7 +29,7 @@ from pipeline.jobs.outbox import Mail
 if TYPE_CHECKING:
     from pipeline.jobs.store import JobStore
 
-__all__ = ["check_address", "deliver_due", "delivering"]
+__all__ = ["check_address", "deliver_due", "delivering", "why_none_is_sent"]
 
 LOG = logging.getLogger("pipeline.jobs")
 POLL_SECONDS = 1.0  # between two looks into the outbox
@@ -45,15 +46,27 @@ def deliver_due(store: JobStore) -> int:
     store : JobStore
     """
     given, database = settings(), store.path
-    try:
-        server = MailServer.configured(given)
-    except PlanError as error:
-        LOG.error("mails cannot be sent: %s", error.message)
-        server = None
-    if server is None or not database.exists():
+    if why_none_is_sent() is not None or not database.exists():
         return 0
+    server = MailServer.configured(given)
+    assert server is not None
     with _alone(database.with_name("outbox.lock")) as alone, contextlib.closing(_open(database)) as connection:
         return _deliver(connection, server, given.mail_days * DAY) if alone else 0
+
+
+def why_none_is_sent() -> str | None:
+    """Why this machine sends no mails at all, None if it does; the log says it once."""
+    try:
+        server = MailServer.configured(settings())
+    except PlanError as error:
+        return _tell_once(error.message)
+    return None if server is not None else "no mail server is set up: VOXELFOREST_SMTP_HOST is not set"
+
+
+@functools.cache
+def _tell_once(reason: str) -> str:
+    LOG.error("mails cannot be sent: %s", reason)
+    return reason
 
 
 def _deliver(connection: sqlite3.Connection, server: MailServer, patience: float) -> int:

@@ -213,6 +213,11 @@ def test_a_job_that_needs_its_token_is_given_it(desk: Desk) -> None:
     assert desk.store.get(job.id).state == "queued"
 
 
+def test_a_server_that_sends_no_mails_says_so(desk: Desk) -> None:
+    assert "VOXELFOREST_SMTP_HOST is not set" in desk.ask("/jobs").text
+    assert "None are sent" in desk.ask(f"/jobs/{desk.make(y_range='0,15').id}").text
+
+
 @pytest.mark.parametrize("path", ["/jobs/none", "/jobs/../x", "/jobs/%00", "/jobs/" + "a" * 300, "/jobs/x/results/x"])
 def test_what_is_not_there_is_no_error_of_the_server(desk: Desk, path: str) -> None:
     assert desk.ask(path).status in (404, 400)
