@@ -186,7 +186,7 @@ class Frame:
     def axes(self, x_name: str, y_name: str = "", y_ticks: bool = True) -> str:
         """Both axes with ticks and names."""
         parts = []
-        for value in ticks(*self.x, most=max(int((self.width - self.left) / 70), 2)):
+        for value in ticks(*self.x, most=max(int((self.width - self.left) / 50), 2)):
             across, down = self.place(value, self.y[0]).tolist()
             parts += [mark("line", x1=across, x2=across, y1=down, y2=down + 4, class_="axis")]
             parts += [label(across, down + 16, tell(value), "middle", "tick")]

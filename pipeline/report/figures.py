@@ -1,4 +1,4 @@
-"""The pictures of measurements: brightness, its distribution and its correlation, sizes and neighbours."""
+"""The pictures of measurements: brightness, its distribution and its correlation."""
 
 from __future__ import annotations
 
@@ -28,10 +28,8 @@ from pipeline.report.statistics import (
     MOST_REPRESENTATIVES,
     choose_representatives,
     correlate,
-    count_bins,
     estimate_density,
     explained_variance,
-    measure_neighbours,
     order_alike,
 )
 
@@ -59,7 +57,7 @@ def draw_means(found: Detections) -> str:
         return ""
     scores = np.array([found.scores(found.measured_of(g)).mean(axis=0) for g in groups])
     return figure(
-        _cells(
+        draw_cells(
             scores, [g.name for g in groups], list(found.channels), SATURATED / 2, "Mean score by class and channel"
         ),
         "Mean score of each channel: how many standard deviations a class lies above (red) or below (blue) the mean of "
@@ -158,7 +156,7 @@ def draw_correlations(found: Detections) -> str:
         if len(scores) < 2:
             continue
         names = list(found.channels)
-        cells = _cells(correlate(scores), names, names, 1.0, f"Correlation of channels, {group.name}")
+        cells = draw_cells(correlate(scores), names, names, 1.0, f"Correlation of channels, {group.name}")
         figures.append(figure(cells, f"{group.name}: Pearson's correlation over {len(scores):,} detections."))
     if not figures:
         return mark("p", "Correlations need at least two measured detections.", class_="soft")
@@ -183,54 +181,17 @@ def draw_scree(found: Detections) -> str:
     )
 
 
-def draw_sizes(found: Detections) -> str:
-    """How large detections are."""
-    sizes = found.table["size"].to_numpy(np.float64)
-    low, high = float(sizes.min()), float(sizes.max())
-    if len(sizes) < 2:
-        return ""
-    edges = np.geomspace(max(low, 1), max(high, low + 1, 2) * 1.0001, count_bins(len(sizes)) + 1)
-    frame = Frame(530, 260, (float(np.log10(edges[0])), float(np.log10(edges[-1]))), (0, 1), left=16)
-    parts = [_log_axis(frame)]
-    for group in found.groups:
-        counts = np.histogram(sizes[group.rows].clip(edges[0]), edges)[0]
-        parts.append(_draw_steps(frame, np.log10(edges), counts, group, filled=group.number == found.groups[0].number))
-    drawing = svg(frame.width, frame.height, f"Histogram of sizes from {tell(low)} to {tell(high)} voxels", *parts)
-    return figure(
-        drawing, "Sizes of detections in voxels, each curve scaled to its tallest step; the axis is logarithmic."
-    )
+def draw_cells(values: Floats, rows: list[str], columns: list[str], strongest: float, title: str) -> str:
+    """Numbers as coloured cells.
 
-
-def draw_neighbours(found: Detections) -> str:
-    """How far detections are from the nearest other one of their group."""
-    volume, unit = float(found.space.extent.prod()), found.space.short_unit
-    measured = [(g, measure_neighbours(found.positions[g.rows], volume)) for g in found.groups]
-    measured = [(g, n) for g, n in measured if len(n.distances)]
-    if not measured:
-        return mark("p", "Sizes and distances are drawn for two detections and more.", class_="soft")
-    top = float(max(np.quantile(n.distances, 0.995) for _, n in measured)) or 1.0
-    edges = np.linspace(0, top, count_bins(len(found)) + 1)
-    frame = Frame(530, 260, (0, top), (0, 1), left=16)
-    parts, rows = [frame.axes(f"distance to the nearest neighbour ({unit})", y_ticks=False)], []
-    for group, near in measured:
-        counts = np.histogram(near.distances.clip(0, top), edges)[0]
-        parts.append(_draw_steps(frame, edges, counts, group, filled=group.number == found.groups[0].number))
-        d = near.distances
-        numbers = (d.mean(), np.median(d), d.min(), d.max(), near.expected, d.mean() / (near.expected or np.inf))
-        rows.append((group.name, f"{len(d):,}", *(tell(float(n)) for n in numbers)))
-    drawing = svg(frame.width, frame.height, f"Histogram of distances between nearest neighbours in {unit}", *parts)
-    head = ("group", "detections", "mean", "median", "smallest", "largest", "at random", "mean / at random")
-    caption = f"Distances to the nearest neighbour of the same group, in {unit}"
-    explained = (
-        "Distances to the nearest neighbour of the same group. “At random” is the mean that as many places "
-        "without any order have in such a volume: below 1, detections come in clusters; above 1, they keep apart."
-    )
-    pictures = mark("div", draw_sizes(found), figure(drawing, explained), class_="row")
-    return legend(found.groups) + pictures + table(head, rows, caption)
-
-
-def _cells(values: Floats, rows: list[str], columns: list[str], strongest: float, title: str) -> str:
-    """Numbers as coloured cells."""
+    Parameters
+    ----------
+    values : ndarray, (rows, columns)
+    rows, columns : list of str
+    strongest : float
+        What has the strongest colour, and its negative.
+    title : str
+    """
     left, top = 118.0, 6.0
     parts = []
     pixels = paint((values / strongest + 1) / 2, DIVERGING)
@@ -262,25 +223,3 @@ def _slanted(across: float, down: float, name: str) -> str:
 def _slanted_room(names: Sequence[str]) -> float:
     """Pixels that names along the lower edge take."""
     return 26 + 4.4 * max((len(shorten(name)) for name in names), default=0)
-
-
-def _draw_steps(frame: Frame, edges: Floats, counts: Floats, group: Group, filled: bool) -> str:
-    """A histogram, scaled to its tallest step."""
-    across, up = np.repeat(edges, 2)[1:-1], np.repeat(counts / max(counts.max(), 1), 2)
-    area = frame.line(across, up, f"area {color(group.number)}", closed=True) if filled else ""
-    return area + frame.line(across, up, f"curve {color(group.number)}")
-
-
-def _log_axis(frame: Frame) -> str:
-    """A logarithmic axis of voxels."""
-    parts = [frame.line(frame.x, (0, 0), "axis")]
-    low, high = frame.x
-    for power in range(int(np.floor(low)), int(np.ceil(high)) + 1):
-        for factor in (1, 2, 5):
-            value = float(np.log10(factor * 10.0**power))
-            if low <= value <= high:
-                across, down = frame.place(value, 0).tolist()
-                parts += [mark("line", x1=across, x2=across, y1=down, y2=down + 4, class_="axis")]
-                parts += [label(across, down + 16, tell(factor * 10.0**power), "middle", "tick")]
-    middle = (frame.left + frame.width - frame.right) / 2
-    return "".join([*parts, label(middle, frame.height - 4, "voxels", "middle")])

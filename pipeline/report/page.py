@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.report import figures, locations
+from pipeline.report import clusters, figures, locations, neighbours
 from pipeline.report.detections import Detections, Rows
 from pipeline.report.drawing import color, mark, png, table, tell, text
 
@@ -71,11 +71,12 @@ def _sections(
             counted = _count_measured(found)
             yield "brightness", "Intensities", counted + figures.draw_means(found) + figures.draw_heat_map(found)
             yield "distributions", "Distributions", figures.draw_distributions(found) + figures.tabulate_sums(found)
-            yield "correlations", "Correlations", figures.draw_correlations(found) + figures.draw_scree(found)
+            yield "correlations", "Correlations", _correlations(found)
+            yield "clusters", "Clusters", clusters.draw_clusters(found)
         else:
             why = "No detection was measured: the box of each reaches out of the volume, or no channel was read."
             yield "brightness", "Intensities", mark("p", why)
-        yield "neighbours", "Sizes and neighbours", figures.draw_neighbours(found)
+        yield "neighbours", "Sizes and neighbours", neighbours.draw_neighbours(found)
     else:
         what = "Nothing was detected in this volume with these parameters, so there is nothing to draw."
         yield "nothing", "No detections", mark("p", what)
@@ -98,6 +99,10 @@ def _count_measured(found: Detections) -> str:
             "out of the volume."
         )
     return mark("p", text(what), class_="soft")
+
+
+def _correlations(found: Detections) -> str:
+    return figures.draw_correlations(found) + clusters.draw_pairs(found) + figures.draw_scree(found)
 
 
 def choose_shown(found: Detections) -> Rows:

@@ -60,7 +60,9 @@ def test_pages_of_few(tmp_path: Path, n: int, classes: tuple[str, ...]) -> None:
     assert "nan" not in " ".join(document.words).lower()
     assert "False" in document.words
     if n:
-        assert {"Locations", "Intensities", "Distributions", "Correlations", "Parameters"} <= set(document.words)
+        assert {"Locations", "Intensities", "Distributions", "Correlations", "Clusters", "Parameters"} <= set(
+            document.words
+        )
         assert len(document.all("img")) == min(n, 40 if not classes else n, page.MOST_THUMBNAILS)
     else:
         assert "Nothing was detected" in text
