@@ -204,14 +204,18 @@ def test_runner_that_is_late_does_not_undo_what_another_did(archive: Archive, se
     job = ask()
     hanging = threading.Event()
 
-    def hang(self: object) -> None:
+    def hang(_: object) -> None:
         hanging.set()
         time.sleep(2.5)
+
+    def give_up_late(*_: object) -> None:
+        time.sleep(1.5)
+        raise ZeroDivisionError
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pipeline.jobs.lease.Lease._keep", hang)  # a process that does not get to run
         first = threading.Thread(target=attempt)
-        patch.setattr("pipeline.jobs.runner._Attempt._compute", lambda *_: time.sleep(1.5) or 1 / 0)
+        patch.setattr("pipeline.jobs.runner._Attempt._compute", give_up_late)
         first.start()
         assert hanging.wait(5)
     time.sleep(0.7)
