@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -51,3 +53,9 @@ def test_run_whose_token_expires_goes_on_with_a_new_one(
     archive.faults.clear()
     outcome = run_here(capsys, *command, "--resume")
     assert outcome.code == 0, outcome.err
+
+
+def test_client_is_imported_when_something_is_asked() -> None:
+    code = "import sys, pipeline.boss; print([m for m in ('intern', 'requests', 'blosc') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
