@@ -34,7 +34,7 @@ def draw_space(found: Detections) -> str:
         data_groups=base64.b64encode(found.group_numbers[chosen].astype(np.uint8).tobytes()).decode(),
         data_edges=" ".join(f"{n:.6g}" for n in space.extent[::-1] / longest),
         data_names=json.dumps(lengths),
-        data_colors=" ".join(color(g.number)[1:] for g in found.groups),
+        data_colors=" ".join(color(number)[1:] for number in range(len(found.classes) + 1)),
         tabindex=0,
         role="img",
         aria_label=f"{len(chosen):,} detections in three dimensions. Arrow keys turn, plus and minus zoom.",
@@ -92,7 +92,7 @@ def _draw_view(found: Detections, across: int, down: int, along: int) -> str:
         how = "one dot for each detection"
     else:
         content, most = _count(seen, ranges, (width, height), frame)
-        how = f"detections are counted in cells, up to {most:,} in one (yellow)"
+        how = f"up to {most:,} in one cell (yellow)"
     unit = space.short_unit
     outline = mark("rect", x=frame.left, y=frame.top, width=width, height=height, class_="box")
     title = f"{len(found):,} detections seen along {axes[along]}"

@@ -68,6 +68,35 @@ def test_pages_of_few(tmp_path: Path, n: int, classes: tuple[str, ...]) -> None:
         assert "Nothing was detected" in text
 
 
+@pytest.mark.parametrize("classes", [detections.CLASSES, ("one",), ()], ids=["three", "one", "none"])
+def test_every_place_in_the_box_has_a_colour_and_lies_inside(tmp_path: Path, classes: tuple[str, ...]) -> None:
+    table = detections.make_table(50, classes=classes)
+    (canvas,) = Document(detections.write(tmp_path / "report.html", table)).all("canvas")
+    numbers = base64.b64decode(canvas["data-groups"] or "")
+    places = np.frombuffer(base64.b64decode(canvas["data-places"] or ""), "<u2").reshape(-1, 3) / 65535
+    assert len(numbers) == len(places) == 50
+    assert max(numbers) < len((canvas["data-colors"] or "").split())
+    extent = np.array(detections.SHAPE) * detections.SPACING
+    expected = table[["position_x", "position_y", "position_z"]].to_numpy() / extent.max()
+    np.testing.assert_allclose(places, expected, atol=1e-4)
+
+
+def test_cut_outs_lie_where_they_were_cut(tmp_path: Path) -> None:
+    """Places count from the first voxel of the volume that was cut; the box begins there."""
+    table = detections.make_table(30)
+    moved = table.copy()
+    for axis, by, spacing in zip("zyx", (100, 2000, 30), detections.SPACING, strict=True):
+        moved[axis] += by
+        moved[f"position_{axis}"] += by * spacing
+    documents = [
+        Document(detections.write(tmp_path / "report.html", rows, origin_zyx=origin))
+        for rows, origin in ((table, (0, 0, 0)), (moved, (100, 2000, 30)))
+    ]
+    first, second = (document.all("canvas")[0]["data-places"] for document in documents)
+    assert first == second
+    assert "100, 2000, 30" in documents[1].words
+
+
 def test_tables_without_measurements(tmp_path: Path) -> None:
     """Detections at the rim, channels that nobody measured, channels that are the same everywhere."""
     table = detections.make_table(30)
