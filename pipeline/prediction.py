@@ -27,6 +27,7 @@ from pipeline.blocks import Box, grid
 from pipeline.plan import Plan
 from pipeline.project import Project, Stage
 from pipeline.results import Result
+from pipeline.stages import timed
 from pipeline.task_memory import sum_halos, tile_shape
 from pipeline.volume import Volume
 
@@ -121,8 +122,10 @@ def predict_block(task: Task, box: Box) -> dict[str, Array]:
     for t in range(box.start[0], box.stop[0]):
         frame = Box((t, *box.start[1:]), (t + 1, *box.stop[1:]))
         outer = frame.grow(task.halo_zyx, task.image)
-        data = task.volume.read(outer)[0]
-        frames.append(compute_frame(task.stages, task.results, data, outer.start[1:], image, frame))
+        with timed("read"):
+            data = task.volume.read(outer)[0]
+        with timed("compute"):
+            frames.append(compute_frame(task.stages, task.results, data, outer.start[1:], image, frame))
     if len(frames) == 1:  # every block of a run: no copy
         return {name: values[None] for name, values in frames[0].items()}
     return {result.name: np.stack([frame[result.name] for frame in frames]) for result in task.results}

@@ -31,6 +31,7 @@ from pipeline.progress import Progress
 from pipeline.project import Project
 from pipeline.result_images import final_axes, is_written, place, specify
 from pipeline.run_steps import build_levels, compile_kernels, connected, how_to_go_on, run_key, run_tasks
+from pipeline.stages import timed
 from pipeline.store import Store, create
 from pipeline.summary import Summary
 from pipeline.volume import Volume
@@ -192,4 +193,5 @@ def _predict_and_write(task: Task, store: Store, region: Box, mask: Volume | Non
     results = predict_inside(task, mask, block)
     for spec in store.images:
         start, values = place(spec, results[spec.name], block, region)
-        store.write(spec.name, start, values)
+        with timed("write"):
+            store.write(spec.name, start, values)
