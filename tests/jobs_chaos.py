@@ -105,6 +105,11 @@ class Chaos:
         for name in (["scheduler", "worker-1", "worker-2"] if self.cluster else []) + ["keeper"]:
             self.start(name)
 
+    def revive(self) -> None:
+        """Start what has ended by itself, as a worker does that lost its scheduler."""
+        for name in [name for name, process in self.processes.items() if process.poll() is not None]:
+            self.start(name)
+
     def kill_one(self) -> str | None:
         """Kill a process of the service with SIGKILL; None if a runner was wanted and none came to be."""
         cluster = [name for name in self.processes if name != "keeper"]
@@ -229,6 +234,7 @@ def run_chaos(folder: Path, archive: Archive, kills: int, *, cluster: bool = Fal
                     number += 1
             if chaos.random.random() < 0.2:
                 archive.fail(chaos.random.choice(["500", "503", "drop"]), "/cutout/", times=chaos.random.randint(1, 4))
+            chaos.revive()
             chaos.kill_one()
             shown += shown_token()
             if chaos.kills.total() % 20 == 0:
@@ -238,6 +244,7 @@ def run_chaos(folder: Path, archive: Archive, kills: int, *, cluster: bool = Fal
             assert time.monotonic() < until, [
                 (job.id, job.state, job.reason) for job in store.list() if not job.finished
             ]
+            chaos.revive()
             time.sleep(0.2)
     finally:
         chaos.stop()
