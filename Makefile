@@ -10,6 +10,8 @@ STAMP := .venv/installed
 EXTRAS := test,dev,docs,boss,cloud
 # More options for pytest: make test PYTEST_OPTIONS="-k halo"
 PYTEST_OPTIONS ?=
+# Files of tests go to a process for each core, but to no more than four: some of them start processes of their own.
+SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile
 
 # The first Python that is new enough; evaluated only where the environment is made.
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -30,7 +32,7 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	@echo "== tests"
-	@$(VENV_PYTHON) -m pytest $(PYTEST_OPTIONS)
+	@$(VENV_PYTHON) -m pytest $(SIDE_BY_SIDE) $(PYTEST_OPTIONS)
 
 check: $(STAMP)
 	@echo "== style"
