@@ -75,7 +75,7 @@ def tabulate_sums(found: Detections) -> str:
                 numbers = (column.mean(), np.median(column), column.std(), column.min(), column.max())
                 rows.append((f"{name}, {group.name}", f"{len(column):,}", *(tell(float(n)) for n in numbers)))
     head = ("channel, class", "detections", "mean", "median", "deviation", "smallest", "largest")
-    whole = table(head, rows, "Summed scores, as the table of results has them")
+    whole = table(head, rows, "Measurements, as the table of results has them")
     return mark("details", mark("summary", "Means and medians of every channel"), whole)
 
 

@@ -90,8 +90,8 @@ def _places(found: Detections) -> str:
 def _count_measured(found: Detections) -> str:
     """How many detections the following speaks of, and what it says."""
     what = (
-        "A score is the sum over a box around the middle of a detection, each plane of a channel being brought to mean "
-        "0 and deviation 1 first; here scores are shown relative to those of all detections."
+        "A score compares what was measured of a detection in a channel, the columns sum_… of the table of results, with "
+        "all measured detections: 0 is their mean, 1 lies one standard deviation above it."
     )
     if len(found.measured) < len(found):
         what += (
