@@ -90,8 +90,8 @@ def _places(found: Detections) -> str:
 def _count_measured(found: Detections) -> str:
     """How many detections the following speaks of, and what it says."""
     what = (
-        "A score compares what was measured of a detection in a channel, the columns sum_… of the table of results, with "
-        "all measured detections: 0 is their mean, 1 lies one standard deviation above it."
+        "A score compares what was measured of a detection in a channel, the columns sum_… of the table of results, "
+        "with all measured detections: 0 is their mean, 1 lies one standard deviation above it."
     )
     if len(found.measured) < len(found):
         what += (
