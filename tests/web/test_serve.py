@@ -168,7 +168,7 @@ def test_options_that_are_none(
 @pytest.mark.parametrize(
     ("arguments", "options", "words"),
     [
-        ((None, None, None), {}, "PROJECT RAW"),
+        ((None, None, None), {"axes": "zyx"}, "PROJECT RAW"),
         (("missing.npy", None, None), {}, "missing.npy"),
         (("missing.ilp", "{raw}", None), {}, "missing.ilp"),
         (("{raw}", None, None), {"axes": "zyx"}, "zyx"),
