@@ -28,10 +28,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 
-from benchmarks import harness, machine, ours
-from benchmarks.cases import Case, image, write_case
+from benchmarks import harness, machine, ours, peers
+from benchmarks.cases import Case, image, train, write_case
+from pipeline.blocks import Box
 
 CASE = Case("small-3d", "shallow")
 SHAPES = {"full": (128, 768, 768), "quick": (128, 512, 512), "tiny": (40, 96, 96)}
@@ -104,11 +106,12 @@ def measure(size: str) -> Mapping[str, Any]:
         folder = Path(name)
         (folder / "pan.lua").write_text(PAN)
         project = write_case(CASE, folder)
-        raw = ours.write_image(folder / "raw.zarr", image(CASE, SHAPES[size])[0], "zyx")
+        values = image(CASE, SHAPES[size])
+        raw, vigra_us = ours.write_image(folder / "raw.zarr", values[0], "zyx"), _vigra_us(project, values, folder)
         with _serving(project, raw, folder) as served:
             layers = "/api/v1/volumes/raw/layers"
             digest = {name: served.document(f"{layers}/{name}")["digest"] for name in ("raw", "probabilities")}
-            first = _first_slice(served, size)
+            first = {**_first_slice(served, size), "vigra_us_per_row": vigra_us}
             crowd = _stampede(served, digest["probabilities"], size)
             tiles = [
                 f"/data/raw/raw/{digest['raw']}/tiles/0/{z}/{y}/{x}.png" for z, y, x in _places(size, (1, 256, 256))
@@ -199,6 +202,20 @@ def _first_slice(served: Served, size: str) -> dict[str, Any]:
     return {"status": status, "bytes": len(body), "edge": edge, "seconds": time.perf_counter() - started}
 
 
+def _vigra_us(project: Path, values: Any, folder: Path) -> float | None:
+    """Microseconds that vigra's forest takes for a voxel of a plane, on one core; None where there is no vigra."""
+    with harness.pinned(1) as cores, peers.open_vigra(cores) as vigra:
+        if vigra is None:
+            return None
+        _, depth, height, width = values.shape
+        plane = Box((0, depth // 2, 0, 0), (1, depth // 2 + 1, min(512, height), min(512, width)))
+        features = ours.compute_features_of(ours.build_model(CASE, depth), values, plane)
+        np.save(folder / "rows.npy", np.ascontiguousarray(features.reshape(len(features), -1).T))
+        groups = train(CASE).forest.n_groups
+        seconds = vigra.ask("forest", rows=str(folder / "rows.npy"), project=str(project), groups=groups)
+        return 1e6 * seconds / plane.size
+
+
 def _stampede(served: Served, digest: str, size: str) -> dict[str, Any]:
     """Many at once ask for one chunk that nobody has."""
     last = _places(size, (64, 64, 64))[-1]
@@ -252,7 +269,7 @@ def main() -> None:
     parser.add_argument("--size", choices=harness.SIZES, default="quick")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     chosen = parser.parse_args()
-    document = {"machine": machine.describe(), "size": chosen.size, **measure(chosen.size)}
+    document = {"question": "serve", "size": chosen.size, "machine": machine.describe(), **measure(chosen.size)}
     chosen.out.mkdir(parents=True, exist_ok=True)
     harness.save(chosen.out / "serve.json", document)
     print(json.dumps(harness.clean(document), indent=2))

@@ -132,6 +132,12 @@ class Settings(ClusterSettings):
         "Largest frame that a server labels when it is asked for; larger ones need a run of `voxelforest segment`.",
         ge=1,
     )
+    found_runs: int = _row(
+        1000,
+        "outputs",
+        "Outputs in one folder that a server looks at for finished runs of `voxelforest segment`.",
+        ge=0,
+    )
     label_cache: ByteSize = _row(
         8192 * MIB,
         "bytes",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import threading
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +17,8 @@ from pipeline.errors import CatalogueError, ConflictError, GoneError, PlanError,
 from pipeline.formats.first_part import FirstPart
 from pipeline.project import Project, open_project
 from pipeline.serving.configuration import Configuration, VolumeRow
-from pipeline.serving.label_layers import find_labels, labels_layer
+from pipeline.serving.found_runs import find_runs
+from pipeline.serving.label_layers import FoundLabels, find_labels, labels_layer
 from pipeline.serving.layer import LAYERS, Layer, ServedVolume
 from pipeline.serving.layers import predicted_layers, raw_layer
 from pipeline.serving.uploads import Uploads
@@ -25,6 +28,7 @@ from pipeline.volume import Volume, open_raw
 __all__ = ["Catalogue", "Layer", "ServedVolume"]
 
 _DIGEST = re.compile(r"[0-9a-f]{32}", re.ASCII)
+LOOK_SECONDS = 10.0  # between two looks for runs that have been finished
 _MOST_LEVELS = 64  # of a file's own pyramid that are looked for
 
 
@@ -47,6 +51,8 @@ class Catalogue:
         self._volumes = {volume.name: volume for volume in volumes}
         self._projects = dict(projects)
         self._layers: dict[tuple[str, str | None], tuple[Layer, ...]] = {}
+        self._found: dict[str, tuple[FoundLabels, ...]] = {}
+        self._next_look: dict[str, float] = {}
         self._lock = threading.RLock()
         if uploads is not None:
             for name, project in uploads.load():
@@ -62,7 +68,8 @@ class Catalogue:
             If a volume or a project cannot be opened.
         """
         projects = {row.name: open_project(row.path) for row in configuration.projects}
-        return cls([_open_volume(row, projects) for row in configuration.volumes], projects, uploads)
+        volumes = [_open_volume(row, projects, configuration.results) for row in configuration.volumes]
+        return cls(volumes, projects, uploads)
 
     @property
     def volumes(self) -> Mapping[str, ServedVolume]:
@@ -139,6 +146,7 @@ class Catalogue:
         served = self.volume(volume)
         named = project if project is not None else next(iter(served.projects), None)
         with self._lock:
+            self._look(served)
             raw = self._made(served, None)
             return raw if named is None else (*raw, *self._made(served, named))
 
@@ -159,7 +167,7 @@ class Catalogue:
                 return self._made(self.volume(volume), None)[0]
         found = {layer.name: layer for layer in self.layers(volume, project)}
         if name == "labels" and "probabilities" in found and name not in found:
-            labels_layer(found["probabilities"], self.volume(volume).labels)  # raises: says what is to be done
+            labels_layer(found["probabilities"], self._labels(self.volume(volume)))  # raises: says what is to be done
         if name not in found:
             why = "; no project is served for it" if name in LAYERS and len(found) == 1 else ""
             raise UnknownError(_unknown(f"layer of {volume}", name, found) + why)
@@ -190,6 +198,21 @@ class Catalogue:
                 return layer
         raise GoneError(f"{name} of {volume} with the digest {digest} is not served now: data or settings changed")
 
+    def _labels(self, served: ServedVolume) -> tuple[FoundLabels, ...]:
+        """What runs have found, those that the configuration names first."""
+        return (*served.labels, *self._found.get(served.name, ()))
+
+    def _look(self, served: ServedVolume) -> None:
+        """See now and then whether a run has been finished; layers that speak of labels are made again then."""
+        now = time.monotonic()
+        if not served.folders or now < self._next_look.get(served.name, 0.0):
+            return
+        before, found = self._found.get(served.name, ()), find_runs(served.folders, served.volume)
+        self._next_look[served.name] = now + LOOK_SECONDS
+        if [each.volumes[0].digest for each in found] != [each.volumes[0].digest for each in before]:
+            self._found[served.name] = found
+            self._layers = {key: made for key, made in self._layers.items() if key[0] != served.name or key[1] is None}
+
     def _made(self, served: ServedVolume, project: str | None) -> tuple[Layer, ...]:
         """Raw data, or what a project makes of it; made once."""
         key = served.name, project
@@ -200,12 +223,12 @@ class Catalogue:
                 (raw,) = self._made(served, None)
                 made = predicted_layers(served, project, self.project(project), raw)
                 with contextlib.suppress(ConflictError):  # `layer` says why, to who asks for labels
-                    made = (*made, labels_layer(made[0], served.labels))
+                    made = (*made, labels_layer(made[0], self._labels(served)))
                 self._layers[key] = made
         return self._layers[key]
 
 
-def _open_volume(row: VolumeRow, projects: Mapping[str, Project]) -> ServedVolume:
+def _open_volume(row: VolumeRow, projects: Mapping[str, Project], results: Sequence[str]) -> ServedVolume:
     names = tuple(projects) if row.projects is None else row.projects
     for name in names:
         if name not in projects:
@@ -221,7 +244,8 @@ def _open_volume(row: VolumeRow, projects: Mapping[str, Project]) -> ServedVolum
             coarser.append(_open_level(row, level, project_axes))
         except VolumeError:
             break
-    return ServedVolume(row.name, volume, names, tuple(coarser), labels)
+    beside = () if "://" in row.path else (os.path.dirname(row.path) or ".",)
+    return ServedVolume(row.name, volume, names, tuple(coarser), labels, (*beside, *results))
 
 
 def _open_level(row: VolumeRow, level: int, project_axes: str | None) -> Volume:

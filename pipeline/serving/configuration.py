@@ -2,6 +2,8 @@
 
 ::
 
+    results = ["runs"]         # where finished runs of `voxelforest segment` are looked for, beside the volumes, too
+
     [[volumes]]
     name = "brain"
     path = "brain.zarr"        # relative to this file, or a URL
@@ -10,7 +12,7 @@
     level = 0
     version = "2"
     projects = ["nuclei"]      # all by default, the first of them where a request names none
-    labels = ["objects.zarr"]  # what `voxelforest segment` has written of this volume
+    labels = ["objects.zarr"]  # what `voxelforest segment` has written of this volume, if it is to be that one
     max_size = {x = 512}       # serve only the first part, with borders where it was cut
 
     [[projects]]
@@ -67,6 +69,7 @@ class Configuration:
 
     volumes: tuple[VolumeRow, ...] = ()
     projects: tuple[ProjectRow, ...] = ()
+    results: tuple[str, ...] = ()
 
 
 def configure(
@@ -124,7 +127,7 @@ def read_configuration(path: str | os.PathLike[str]) -> Configuration:
 
 
 def _parse(document: Mapping[str, Any], folder: Path) -> Configuration:
-    _check_keys(document, ("volumes", "projects"), "the file")
+    _check_keys(document, ("volumes", "projects", "results"), "the file")
     volumes = tuple(_volume(row, folder) for row in _rows(document, "volumes"))
     projects = tuple(_project(row, folder) for row in _rows(document, "projects"))
     if not volumes:
@@ -133,7 +136,11 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Configuration:
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise CatalogueError(f"two {kind} are called {twice!r}")
-    return Configuration(volumes, projects)
+    results = tuple(_absolute(path, folder) for path in _texts(document, "results", "the file") or ())
+    for path in results:
+        if not os.path.isdir(path):
+            raise CatalogueError(f"results names {path}, which is no folder")
+    return Configuration(volumes, projects, results)
 
 
 def _rows(document: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:

@@ -160,7 +160,7 @@ def _from_run(base: Layer, found: FoundLabels) -> Layer:
 def _by_frame(probabilities: Layer, project: Project) -> Layer:
     whole, limit = probabilities.whole(0), settings().label_frame_voxels
     voxels = whole.size // whole.shape[0]
-    run = "run voxelforest segment PROJECT RAW OUT.zarr, and name OUT.zarr as labels of the volume"
+    run = "run voxelforest segment PROJECT RAW OUT.zarr, with OUT.zarr beside the volume or in a folder for results"
     if voxels > limit:
         raise ConflictError(f"a frame of {voxels:,} voxels, up to {limit:,} are labelled on request: {run}", "labels")
     try:

@@ -40,6 +40,8 @@ class ServedVolume:
         The file's own coarser levels, if it has any.
     labels : tuple of FoundLabels
         Objects in it that runs have written.
+    folders : tuple of str
+        Where more of these may lie, now or later.
     """
 
     name: str
@@ -47,6 +49,7 @@ class ServedVolume:
     projects: tuple[str, ...] = ()
     coarser: tuple[Volume, ...] = ()
     labels: tuple[FoundLabels, ...] = ()
+    folders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

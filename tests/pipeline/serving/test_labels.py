@@ -8,17 +8,18 @@ import fcntl
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pipeline.errors import BusyError, CatalogueError, ConflictError, WriteError
+from pipeline.errors import BusyError, CatalogueError, ConflictError, GoneError, WriteError
 from pipeline.labelling import label_frame
 from pipeline.probability_map import predicted_map
 from pipeline.progress import Progress
 from pipeline.segmentation_run import SegmentationRequest, segment_volume
-from pipeline.serving import label_layers
+from pipeline.serving import catalogue, label_layers
 from pipeline.serving.catalogue import Catalogue, ServedVolume
 from pipeline.serving.engine import Engine
 from pipeline.serving.label_frames import LOCKS
@@ -175,3 +176,36 @@ def test_outputs_that_hold_no_objects_of_this_volume_are_refused(tmp_path: Path)
     other = make_catalogue(tmp_path / "other", "zyx").first.volume
     with pytest.raises(CatalogueError, match="objects of another volume"):
         find_labels(str(tmp_path / "out.zarr"), other)
+
+
+def test_finished_runs_are_found_without_being_named(
+    tmp_path: Path, limit: Limit, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue, "LOOK_SECONDS", 0.0)
+    limit("label_frame_voxels", 1)
+    made = make_catalogue(tmp_path, "yx")
+    runs, project = tmp_path / "runs", made.projects["pc"]
+    served = replace(made.first, folders=(str(tmp_path / "none"), str(runs)))
+    serving = Catalogue([served], {"pc": project})
+    with pytest.raises(ConflictError, match="beside the volume"):
+        serving.layer("raw", "labels")
+
+    def segment(name: str, thresholding: Thresholding) -> str:
+        source = predicted_map(project, served.volume)
+        segment_volume(SegmentationRequest(source, runs / name, thresholding), Progress())
+        (chosen,) = {layer.digest for layer in serving.layers("raw") if layer.name == "labels"}
+        return chosen
+
+    runs.mkdir()
+    first = segment("first.zarr", EASY)
+    second = segment("second.zarr", Thresholding(low=0.3, min_size=1))
+    assert second != first
+    assert serving.by_digest("raw", "labels", second).digest == second
+    (runs / "second.zarr").rename(tmp_path / "away.zarr")
+    (runs / "link.zarr").symlink_to(tmp_path / "away.zarr")  # links are not followed
+    assert serving.layer("raw", "labels").digest == first
+    with pytest.raises(GoneError):
+        serving.by_digest("raw", "labels", second)
+    limit("found_runs", 0)
+    with pytest.raises(ConflictError):
+        serving.layer("raw", "labels")
