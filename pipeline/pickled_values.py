@@ -92,7 +92,7 @@ class PickleReader:
         elif code in _TUPLES:
             self._stack.append(tuple(reversed([self._pop() for _ in range(_TUPLES[code])])))
         elif code in _PUTS:
-            self._memo[len(self._memo) if argument is None else argument] = self._top()
+            self._keep(len(self._memo) if argument is None else argument)
         elif code in _GETS:
             if argument not in self._memo:
                 raise _refuse("asks for a value that it has not kept")
@@ -101,6 +101,12 @@ class PickleReader:
             _STEPS[code](self, argument)
         elif code not in _IGNORED:
             raise _refuse(f"has the instruction {code}, which a pickled forest does not need")
+
+    def _keep(self, number: int) -> None:
+        """Keep a value; numbers are those of writers, who count, so that none can be chosen to collide."""
+        if not 0 <= number < MOST_STEPS:
+            raise _refuse("keeps a value under a number that is out of range")
+        self._memo[number] = self._top()
 
     def _top(self) -> Any:
         if not self._stack or self._stack[-1] is _MARK:
@@ -199,7 +205,7 @@ def _refuse(what: str) -> ModelError:
     return ModelError(what, "bad_pickle")
 
 
-_KEY = 1 << 63
+_KEY = 1 << 31
 _IGNORED = {"PROTO", "FRAME"}
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _VALUES = {

@@ -77,6 +77,8 @@ def hostile(witness: Path) -> dict[str, bytes]:
         "empty stack": start + b"R" + end,
         "mark missing": start + b"t" + end,
         "unknown memo": start + b"h\x05" + end,
+        "memo out of range": b"Np99999999999999999999\n.",
+        "memo below 0": b"Np-1\n.",
         "only a mark": start + b"(" + end,
         "append to a tuple": start + b")Na" + end,
         "odd dictionary": start + b"(Nd" + end,
