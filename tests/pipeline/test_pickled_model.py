@@ -62,6 +62,27 @@ def test_decides_as_scikit_learn_does(tmp_path: Path, protocol: int, options: di
     assert np.array_equal(forest.classes_[model.probabilities(rows).argmax(axis=1)], forest.predict(rows))
 
 
+def test_names_and_counts_of_2017(tmp_path: Path) -> None:
+    """As scikit-learn 0.19 wrote them: modules without underscores, leaves that hold numbers of samples."""
+    forest = pickles.grow_forest(max_depth=4)
+    rows = np.random.default_rng(1).normal(0, 200, (500, pickles.K))
+    expected = forest.predict_proba(rows)
+    for estimator in forest.estimators_:
+        tree = estimator.tree_
+        tree.value[:] = tree.value * tree.weighted_n_node_samples[:, None, None]
+    forest.n_features_ = forest.n_features_in_
+    del forest.n_features_in_
+    contents = pickle.dumps(forest, protocol=2)
+    for new, old in (
+        (b"csklearn.ensemble._forest\n", b"csklearn.ensemble.forest\n"),
+        (b"csklearn.tree._classes\n", b"csklearn.tree.tree\n"),
+        (b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n"),
+    ):
+        assert new in contents
+        contents = contents.replace(new, old)
+    np.testing.assert_allclose(made(tmp_path, contents).probabilities(rows), expected, rtol=0, atol=1e-12)
+
+
 def test_from_a_cube_to_its_class(tmp_path: Path) -> None:
     forest, parts = pickles.grow_forest(), pickles.components()
     model = made(tmp_path, pickle.dumps(forest), class_names=("no", "yes"))
