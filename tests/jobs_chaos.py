@@ -32,7 +32,7 @@ import psutil
 from pipeline.config import settings
 from pipeline.errors import TransientArchiveError
 from pipeline.jobs.form import parse_request
-from pipeline.jobs.job import DONE, FAILED, QUEUED, Job
+from pipeline.jobs.job import ACTIVE, DONE, FAILED, QUEUED, Job
 from pipeline.jobs.store import JobStore
 from pipeline.volume import open_raw
 from tests.archive_contents import Archive
@@ -52,7 +52,7 @@ PAUSE = "0.05"  # seconds that a block rests, so that kills fall into the midst 
 LIMITS = {"JOB_LEASE_SECONDS": 2, "JOB_ATTEMPTS": 20, "JOB_CONCURRENCY": 2, "CONNECT_SECONDS": 3, "CANCEL_SECONDS": 2}
 END_SECONDS = 240.0
 RUNNER_SECONDS = 20.0  # for a runner to be there that can be killed
-RUN_SECONDS = 4.0  # of a runner: its start takes half of it
+RUN_SECONDS = 3.0  # of a runner
 
 
 @dataclass
@@ -120,6 +120,9 @@ class Chaos:
                 time.sleep(0.05)
             if not runners:
                 return None
+            begun = self.random.random() < 0.7  # most kills fall into the midst of a job, the others also into a start
+            while begun and not JobStore().list(ACTIVE) and time.monotonic() < until:
+                time.sleep(0.05)
             time.sleep(self.random.uniform(0.0, RUN_SECONDS))
             runners = self.runners() or runners
             with contextlib.suppress(psutil.NoSuchProcess):
