@@ -15,6 +15,7 @@ from typing import Any
 
 import dask.config
 from dask_cloudprovider.aws.ec2 import EC2Cluster, EC2Instance, EC2Scheduler, EC2Worker
+from dask_cloudprovider.generic.vmcluster import VMCluster
 from distributed.core import Status
 
 from pipeline.clusters.certificates import Certificates
@@ -203,11 +204,15 @@ class MachineCluster(EC2Cluster):
         return str(dask.config.serialize(self.certificates.configuration(role)))
 
     async def _start(self) -> None:
-        """Put in our machines, which upstream's constructor overwrites, and certificates."""
+        """Put in our machines, which upstream's constructor overwrites, and certificates.
+
+        Upstream's own step would do no more, but warn that this takes more than ten seconds, which it always does.
+        """
         self.security = self.certificates.client
-        self.scheduler_class, self.worker_class = SchedulerMachine, WorkerMachine
+        self.scheduler_spec = {"cls": SchedulerMachine, "options": self.scheduler_options}
+        self.new_spec = {"cls": WorkerMachine, "options": self.worker_options}
         self._check_user_data()
-        await super()._start()
+        await super(VMCluster, self)._start()
 
     def _check_user_data(self) -> None:
         """Before the first machine, since the limit is the same for all: EC2 would refuse the workers only later."""
