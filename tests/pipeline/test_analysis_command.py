@@ -43,8 +43,13 @@ def archive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Archive
     monkeypatch.setattr("pipeline.formats.retry.FIRST_PAUSE", 0.001)
     monkeypatch.setattr(disk_cache, "LEDGER", disk_cache.Ledger())
     with serving(made):
-        values = {"BOSS_URL": made.url, "BOSS_TOKEN": "writer", "BOSS_PUSH": "out/results", "DATA_DIR": tmp_path / "d"}
-        for name, value in values.items():
+        variables = {
+            "BOSS_URL": made.url,
+            "BOSS_TOKEN": "writer",
+            "BOSS_PUSH": "out/results",
+            "DATA_DIR": tmp_path / "d",
+        }
+        for name, value in variables.items():
             monkeypatch.setenv(f"VOXELFOREST_{name}", str(value))
         settings.cache_clear()
         yield made

@@ -79,7 +79,7 @@ def test_what_is_there_is_not_touched(tmp_path: Path, mode: str, said: str) -> N
     (tmp_path / "mine" / "notes.txt").touch()
     for every in ("new", "resume", "overwrite"):
         with pytest.raises(StoreError, match=r"exists; choose|something else than results"):
-            prepare(tmp_path / "mine", "d1", every)  # type: ignore[arg-type]
+            prepare(tmp_path / "mine", "d1", every)
 
 
 def test_one_run_at_a_time_and_not_into_inputs(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pandas
 import pytest
 
 from pipeline.errors import CancelledError, ChannelError, ParameterError
-from pipeline.progress import Progress
+from pipeline.progress import Event, Progress
 from tests.commands import segment
 from tests.outputs import contents
 from tests.synapses import read, run
@@ -49,7 +49,7 @@ def test_objects_are_those_of_segment(
 
 
 def test_interrupted_it_goes_on(project: Path, raw: np.ndarray, tmp_path: Path, small_blocks: None) -> None:
-    told = []
+    told: list[Event] = []
 
     def cancelled() -> bool:
         return len(told) > 40

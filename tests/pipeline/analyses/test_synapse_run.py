@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from pipeline.analyses.result import open_result
 from pipeline.blocks import Box
 from pipeline.config import settings
 from pipeline.errors import AnalysisError, CancelledError, ChannelError, ParameterError, PlanError, StoreError
-from pipeline.progress import Progress
+from pipeline.progress import BlockDone, Event, Progress
 from pipeline.volume import open_raw
 from tests.outputs import contents
 from tests.synapses import check, expect, read, run, scene
@@ -130,9 +129,10 @@ class _Stop:
     def __init__(self, blocks: int) -> None:
         self.left = blocks
 
-    def __call__(self, event: Any = None) -> bool:
-        if event is not None:
-            self.left -= type(event).__name__ == "BlockDone"
+    def tell(self, event: Event) -> None:
+        self.left -= isinstance(event, BlockDone)
+
+    def __call__(self) -> bool:
         return self.left <= 0
 
 
@@ -142,7 +142,7 @@ def test_interrupted_anywhere_it_ends_with_the_same_bytes(tmp_path: Path, blocks
     undisturbed = contents(run(volumes, tmp_path / "whole").folder)
     stop = _Stop(blocks)
     with pytest.raises(CancelledError):
-        run(volumes, tmp_path / "out", mode="resume", progress=Progress(stop), cancelled=stop)
+        run(volumes, tmp_path / "out", mode="resume", progress=Progress(stop.tell), cancelled=stop)
     assert not (tmp_path / "out").exists()
     with pytest.raises(StoreError, match="left from an unfinished run; --resume goes on"):
         run(volumes, tmp_path / "out")
