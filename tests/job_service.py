@@ -104,7 +104,7 @@ def start_runner(folder: Path, variables: Mapping[str, str], *arguments: str) ->
         )
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
     """Wait until something holds."""
     until = time.monotonic() + seconds
     while not condition():
