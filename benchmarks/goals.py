@@ -79,6 +79,7 @@ def list_goals(results: Results) -> list[Goal]:
         "slice": _goals_of_slice,
         "start": _goals_of_start,
         "labels": _goals_of_labels,
+        "serve": _goals_of_serving,
     }
     return [goal for name, make in makers.items() if name in results for goal in make(results[name])]
 
@@ -174,4 +175,30 @@ def _goals_of_labels(found: Mapping[str, Any]) -> list[Goal]:
         Goal(f"{work}, the largest that it does in 3 minutes", "≥ 5× dask-image", ratio, 5.0, shown),
         Goal(f"{work}, tasks", "≤ 3 a block + n/8", float(total), 3 * n + n / 8, f"{total} for {n}", at_most=True),
         Goal(f"{work}, two processes above their imports", "≤ 1 GiB", above, 1024.0, f"{above:.0f} MiB", at_most=True),
+    ]
+
+
+def _goals_of_serving(found: Mapping[str, Any]) -> list[Goal]:
+    panning, crowd, over, first = (found[name] for name in ("panning", "stampede", "overload", "slice"))
+    p99, computed, wrong = panning["p99_ms"], crowd["computations"], panning["wrong"]
+    allowed = 0.3 * number(first.get("vigra_us_per_row")) / 2.5
+    seconds = math.nan if math.isnan(allowed) else first["seconds"]
+    aim = "≤ 0.3 s × v / 2.5 µs" + ("" if math.isnan(allowed) else f" = {allowed:.2f} s")
+    refusals = sum(count for status, count in over["statuses"].items() if status not in ("200", "429", "503"))
+    viewers = f"serving, {panning['connections']} viewers on a warm region"
+    most, back = "serving, overload", number(over["recovered_seconds"])
+    return [
+        Goal(f"{viewers}, p99", "≤ 25 ms", p99, 25.0, f"{p99:.1f} ms", at_most=True),
+        Goal(f"{viewers}, wrong bodies", "none", float(wrong), 0.0, str(wrong), at_most=True),
+        Goal(
+            f"serving, {crowd['requests']} at once, computations",
+            "1",
+            float(computed),
+            1.0,
+            str(computed),
+            at_most=True,
+        ),
+        Goal("serving, first slice", aim, seconds, allowed, f"{first['seconds']:.2f} s", at_most=True),
+        Goal(f"{most}, other statuses than 200, 429, 503", "none", float(refusals), 0.0, str(refusals), at_most=True),
+        Goal(f"{most}, answers again", "≤ 5 s", back, 5.0, f"{back:.1f} s", at_most=True),
     ]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import plots, tables
+from benchmarks import plots, serving_tables, tables
 from benchmarks.goals import Results, list_goals
 
 SECTIONS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
@@ -20,6 +20,8 @@ SECTIONS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "slice": ("The first slice", tables.tell_slice),
     "start": ("Starting", tables.tell_start),
     "labels": ("Objects", tables.tell_labels),
+    "serve": ("Serving", serving_tables.tell_serving),
+    "shape": ("The shape of a request", serving_tables.tell_shares),
     "roofline": ("Roofline", tables.tell_roofline),
 }
 FROM = {"memory": "volume"}

@@ -9,6 +9,7 @@ import contextlib
 import http.client
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -157,6 +158,24 @@ def test_junk_is_refused(server_3d: Server, resident: list[psutil.Process], junk
         connection.shutdown(socket.SHUT_WR)
         answer = connection.recv(1 << 16)
     assert not answer or answer.split()[1][:1] in (b"2", b"3", b"4"), answer[:300]
+
+
+@given(
+    changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=40),
+    kept=st.sampled_from([1.0, 1.0, 1.0, 0.9, 0.5, 0.01]),
+)
+def test_damaged_uploads_are_no_error_of_the_server(
+    server_3d: Server, resident: list[psutil.Process], golden_dir: Path, changes: list[tuple[float, int]], kept: float
+) -> None:
+    content = bytearray((golden_dir / "projects" / "pc_3d.ilp").read_bytes())
+    for place, value in changes:
+        content[int(place * len(content))] = value
+    del content[int(kept * len(content)) :]
+    body = b'--x\r\nContent-Disposition: form-data; name="name"\r\n\r\ndamaged\r\n--x\r\n'
+    body += b'Content-Disposition: form-data; name="file"; filename="p.ilp"\r\n\r\n' + bytes(content) + b"\r\n--x--\r\n"
+    status, answer = send(server_3d, "POST", "/api/v1/projects", body, "multipart/form-data; boundary=x")
+    assert status in (201, 400, 409), answer[:500]
+    assert b"Traceback" not in answer
 
 
 def test_the_server_is_as_before(server_3d: Server, resident: list[psutil.Process]) -> None:
