@@ -34,7 +34,7 @@ CASES = tuple(
 # Boxes (z, y, x): planes, rods and cubes; for images that are planes, only the first kind.
 FLAT = ((512, 512), (256, 256), (128, 128), (64, 64), (16, 512), (64, 512))
 DEEP = ((64, 64, 64), (16, 64, 64), (4, 256, 256), (32, 128, 128), (2, 512, 512), (64, 16, 64))
-SCALE = {"full": 1, "quick": 2, "tiny": 16}
+SCALE = {"full": 1, "quick": 2, "tiny": 5}
 REPEATS = 3
 
 

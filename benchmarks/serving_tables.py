@@ -21,7 +21,7 @@ def tell_serving(found: Found) -> str:
         f"\nOn a volume of {size(found['shape'])}. {crowd['requests']} clients at once for one cold chunk: "
         f"{crowd['computations']} computation, {crowd['bodies']} body, statuses {_statuses(crowd)}. "
         f"Overload: {over['before_mib']:.0f} MiB before, {over['most_mib']:.0f} MiB at most, the cache of 900 MiB "
-        f"included; answers again {again}; {over['errors']} connections broke or waited longer than a minute. "
+        f"included; answers again {again}; requests that broke or took more than a minute: {over['errors']}. "
         f"A cold slice of {first['edge']}² over HTTP: {first['seconds']:.2f} s, while vigra's forest took "
         f"{figure(first.get('vigra_us_per_row'))} µs a voxel.\n"
     )

@@ -26,7 +26,7 @@ from pipeline.serving.recipe import ProbabilityRecipe, RawRecipe
 
 # What a voxel of the box with its halo costs beside one of the box, in volumes and in planes. Measured by fitting both
 # to the time of boxes of many shapes (`python -m benchmarks.bench_shape`): 0.02 to 0.12 with six projects in 3-D, where
-# most of the filters' work is done for the box alone, and 0.6 to 1.1 in 2-D (more with a forest that costs nothing).
+# most of the filters' work is done for the box alone, and 0.6 to 1.9 in 2-D (more with a forest that costs nothing).
 FILTER_SHARE, FILTER_SHARE_2D = 0.06, 1.0
 Held = Callable[[Piece], bool]
 
