@@ -23,7 +23,7 @@ from tests.web.job_desk import KEY, TARGET, TOKEN
 from tests.web.job_service import CONSTANT, SOURCE, JobService
 
 RANGES = {"z_range": "10,34", "y_range": "20, 100", "x_range": " 30 ,126 "}
-SECONDS = 60.0
+SECONDS = 120.0
 LATER = "TokenThatComesLater99"
 FIELDS = {"token": TOKEN, "pipeline": "nomads-unsupervised", "email": "ada@lab.example", **RANGES}
 
