@@ -31,7 +31,9 @@ import yaml
 from pipeline.config import settings
 
 REGION = "eu-west-1"
-NETWORK = "127.0.77.0/24"  # Linux answers at every address of 127/8
+# Linux answers at every address of 127/8; another run of the tests beside this one has another part of it.
+NEIGHBOURS = f"127.{1 + os.getpid() % 250}"
+NETWORK = f"{NEIGHBOURS}.77.0/24"
 ACCOUNT = "123456789012"
 ALIVE = ("pending", "running", "stopping", "stopped")
 
@@ -229,7 +231,7 @@ def machines(folder: Path) -> Iterator[Machines]:
             patch.setenv(name, value)
         settings.cache_clear()
         ec2 = boto3.client("ec2")
-        network = ec2.create_vpc(CidrBlock="127.0.0.0/16")["Vpc"]["VpcId"]
+        network = ec2.create_vpc(CidrBlock=f"{NEIGHBOURS}.0.0/16")["Vpc"]["VpcId"]
         subnet = ec2.create_subnet(VpcId=network, CidrBlock=NETWORK)["Subnet"]["SubnetId"]
         images = ec2.describe_images(Owners=["amazon"])["Images"]
         image = next(row["ImageId"] for row in images if row["RootDeviceName"] == "/dev/sda1")
@@ -262,7 +264,9 @@ def _environment(url: str, folder: Path) -> dict[str, str]:
         "EC2_CONTAINER": "example/voxelforest:1.0",
         "EC2_WORKER_TYPE": "c6i.large",
         "EC2_PRIVATE": "1",
-        "EC2_START_SECONDS": "60",
+        "EC2_START_SECONDS": "120",
+        "EC2_IDLE_SECONDS": "120",
+        "EC2_ORPHAN_SECONDS": "60",
         "SCALING_SECONDS": "0.5",
         "CONNECT_SECONDS": "20",
         "DATA_DIR": str(folder / "data"),

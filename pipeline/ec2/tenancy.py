@@ -23,7 +23,7 @@ from pipeline.ec2.background import Background
 from pipeline.ec2.configuration import DASHBOARD_PORT, SCHEDULER_PORT, Configuration
 from pipeline.ec2.cost import Offer, readable_seconds
 from pipeline.ec2.inspection import Site
-from pipeline.ec2.machines import MachineCluster
+from pipeline.ec2.machine_cluster import MachineCluster
 from pipeline.ec2.network import make_group
 from pipeline.ec2.sweep import end_cluster, sweep_groups
 from pipeline.ec2.tags import make_tags, new_cluster_id

@@ -12,7 +12,7 @@ from distributed import Adaptive
 from pipeline.clusters.terms import Tell
 from pipeline.clusters.workers import Workers
 from pipeline.config import settings
-from pipeline.ec2.machines import MachineCluster
+from pipeline.ec2.machine_cluster import MachineCluster
 
 TARGET_SECONDS = 2.0  # of work waiting for each thread make a growing cluster grow
 

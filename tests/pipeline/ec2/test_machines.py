@@ -19,10 +19,11 @@ from pipeline.clusters.certificates import make_certificates
 from pipeline.ec2.account import Account
 from pipeline.ec2.configuration import read_configuration
 from pipeline.ec2.inspection import inspect_site
-from pipeline.ec2.machines import MachineCluster, SchedulerMachine, WorkerMachine, switch_off_at
+from pipeline.ec2.machine_cluster import MachineCluster
+from pipeline.ec2.machines import SchedulerMachine, WorkerMachine, switch_off_at
 from pipeline.ec2.tags import make_tags
 from pipeline.errors import ClusterError
-from tests.machines import Machines, machines
+from tests.machines import NEIGHBOURS, Machines, machines
 
 SOON = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1, seconds=30)
 
@@ -77,8 +78,8 @@ def test_machines_end_by_themselves_in_three_ways(ec2: Machines) -> None:
     for commands in (scheduler, worker):
         assert commands[0].startswith("shutdown -h +")
         assert commands[-1] == "shutdown -h now"
-    assert "--idle-timeout 1800s" in scheduler[1]
-    assert '"death_timeout": "300s"' in worker[1]
+    assert "--idle-timeout 120s" in scheduler[1]
+    assert '"death_timeout": "60s"' in worker[1]
     assert '"name": "abc-0"' in worker[1]
 
 
@@ -114,7 +115,7 @@ def test_request_has_tags_role_disk_network_and_spot_for_workers_alone(
         scheduler = SchedulerMachine(**cluster.scheduler_options)
         worker = WorkerMachine("tls://10.0.0.1:8786", name="abc-0", **cluster.worker_options)
         for machine in (scheduler, worker):
-            assert (await machine.create_vm())[0].startswith("127.0.77.")
+            assert (await machine.create_vm())[0].startswith(f"{NEIGHBOURS}.77.")
 
     with_cluster(make_both)
     settings.cache_clear()

@@ -25,7 +25,7 @@ from pipeline.config import settings
 from pipeline.ec2.session import rented_cluster
 from pipeline.errors import ClusterError, PipelineError
 from tests.commands import SMALL_BLOCKS, finish, follow, start
-from tests.machines import REGION, Machines, machines, until
+from tests.machines import NEIGHBOURS, REGION, Machines, machines, until
 from tests.outputs import contents
 
 
@@ -89,7 +89,7 @@ def test_prediction_has_the_bytes_of_any_other_though_a_machine_is_lost_and_call
     assert "machines are terminated; together they cost" in " ".join(outcome.err)
     text = log.read_text()
     assert "== scheduler" in text
-    assert "== worker tls://127.0.77." in text
+    assert f"== worker tls://{NEIGHBOURS}.77." in text
 
 
 def test_lost_and_absent_workers_are_replaced_and_spare_ones_let_go_with_their_results(ec2: Machines) -> None:
@@ -164,7 +164,7 @@ def is_worker(asked: dict[str, list[str]]) -> bool:
 
 
 def test_capacity_that_comes_late_is_taken(ec2: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.ec2.machines.FIRST_BACKOFF", 0.5)
+    monkeypatch.setattr("pipeline.ec2.machine_cluster.FIRST_BACKOFF", 0.5)
     some = iter([False, True])
     ec2.faults.refused["RunInstances"] = ("InsufficientInstanceCapacity", lambda a: is_worker(a) and next(some, False))
     with connect("ec2", 2) as client:
@@ -176,7 +176,10 @@ def test_scheduler_that_does_not_start_is_told_with_its_console(ec2: Machines, m
     monkeypatch.setenv("VOXELFOREST_EC2_START_SECONDS", "2")
     settings.cache_clear()
     ec2.boots = False
-    with pytest.raises(ClusterError, match=r"does not answer after [0-9]+ s; its console says: .*Enabling"), connect("ec2"):
+    with (
+        pytest.raises(ClusterError, match=r"does not answer after [0-9]+ s; its console says: .*Enabling"),
+        connect("ec2"),
+    ):
         pass
     settings.cache_clear()
 
