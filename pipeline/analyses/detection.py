@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numba_ops import boxes
+from numba_ops._jit import freeze
 from pipeline.analyses.result import OBJECTS
 from pipeline.analyses.statistics import BOX_VOXELS, FOLDER_FILES, Codes, Moments, Pair
 from pipeline.blocks import Box
@@ -79,7 +80,7 @@ class CovarianceMap:
     def count(self, values: Codes, low: int, high: int) -> npt.NDArray[np.int64]:
         """Histogram of codes over ``low .. high``."""
         counts = np.zeros(BINS, np.int64)
-        boxes.count_bins(values.reshape(-1), low, high - low, counts)
+        boxes.count_bins(freeze(values.reshape(-1)), low, high - low, counts)
         return counts
 
     def find_threshold(self, low: int, high: int, counts: Sequence[int]) -> Threshold:

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from numba_ops import boxes
+from numba_ops.warmup import BOXES, warm_up
 from pipeline.analyses.channels import ChannelSet
 from pipeline.analyses.classification import relabel_as_original
 from pipeline.analyses.result import open_result
@@ -27,6 +29,18 @@ def test_scene(tmp_path: Path, dtype: str, legacy: bool, small_blocks: None) -> 
     check(result, expect(volumes, legacy=legacy))
     assert result.objects > 3
     assert result.table["measurable"].any()
+
+
+def test_warmed_up_it_compiles_nothing_more(tmp_path: Path) -> None:
+    warm_up(kernels=BOXES)
+
+    def count() -> dict[str, int]:
+        return {name: len(kernel.signatures) for name, kernel in vars(boxes).items() if hasattr(kernel, "signatures")}
+
+    before = count()
+    for legacy in (False, True):
+        run(scene("uint16"), tmp_path / str(legacy), legacy=legacy)
+    assert count() == before
 
 
 def test_options(tmp_path: Path) -> None:
