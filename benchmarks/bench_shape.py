@@ -51,8 +51,9 @@ def _measure_case(case: Case, scale: int, folder: Path) -> dict[str, Any]:
     task = _make_task(case, shape, folder)
     rows = []
     for box in [(1, *plane) for plane in FLAT] + ([] if case.in_2d else list(DEEP)):
-        start = (0, (depth - max(box[0] // scale, 1)) // 2, 64 // scale, 64 // scale)
-        wanted = Box(start, (1, *(a + max(n // scale, 1) for a, n in zip(start[1:], box, strict=True))))
+        first = (depth - max(box[0] // scale, 1)) // 2, 64 // scale, 64 // scale
+        z, y, x = (a + max(n // scale, 1) for a, n in zip(first, box, strict=True))
+        wanted = Box((0, *first), (1, z, y, x))
         rows.append((wanted.size, wanted.grow(task.halo_zyx, task.image).size, _seconds(task, wanted)))
     table = np.array(rows, float)
     # Relative errors count, so that small boxes do.
