@@ -7,6 +7,8 @@ from typing import Any
 from pydantic import Field
 from pydantic.config import JsonDict
 
+MIB = 1 << 20
+
 
 def row(default: Any, unit: str, description: str, *, shown: str | None = None, **limits: Any) -> Any:
     """One row of the table; `shown` is the default as the docs print it, where the value itself differs by machine."""
