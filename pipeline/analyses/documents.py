@@ -116,7 +116,7 @@ def write_documents(
     write_report(
         table,
         place / REPORT,
-        title=f"{request.name}: {len(table):,} detections",
+        title=f"{request.name}: {len(table):,} detection{'s' if len(table) != 1 else ''}",
         parameters={**shown, "channels": ", ".join(channels)},
         thumbnails=thumbnails.draw if thumbnails is not None else None,
         spacing_zyx=(z, y, x),

@@ -116,7 +116,7 @@ class _Attempt:
             self._claim.tell("computed", {"objects": result.objects, "reused": result.reused})
             if request.push is not None and result.volumes:
                 self._claim.begin_pushing(results)
-                results["pushed"] = self._push(archive, request.push, result, progress)
+                results["pushed"] = self._push(archive, request.push, result, lease, progress)
         return results
 
     @contextlib.contextmanager
@@ -156,14 +156,18 @@ class _Attempt:
             **request.parameters,
         )
 
-    def _push(self, archive: BossArchive, target: str, result: AnalysisResult, progress: Progress) -> dict[str, str]:
+    def _push(
+        self, archive: BossArchive, target: str, result: AnalysisResult, lease: Lease, progress: Progress
+    ) -> dict[str, str]:
         from pipeline.boss import channel_name
 
         job, pushed = self._claim.job, {}
         for name, path in result.volumes.items():
             channel = channel_name(job.channel, name)
             volume = result.folder / path
-            pushed[channel] = archive.push(target, channel, volume, result.origin_zyx, progress=progress, resume=True)
+            pushed[channel] = archive.push(
+                target, channel, volume, result.origin_zyx, progress=progress, cancelled=lease.is_over
+            )
         return pushed
 
     def _settle(self, lease: Lease, error: Exception) -> None:
