@@ -10,8 +10,8 @@ STAMP := .venv/installed
 EXTRAS := test,dev,docs,boss,cloud
 # More options for pytest: make test PYTEST_OPTIONS="-k halo"
 PYTEST_OPTIONS ?=
-# Files of tests go to a process for each core, but to no more than four: some of them start processes of their own.
-SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile
+# Files of tests go to three processes: many wait for servers and clusters that they started, so two cores are never full.
+SIDE_BY_SIDE := -n 3 --dist loadfile
 
 # The first Python that is new enough; evaluated only where the environment is made.
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -41,7 +41,7 @@ check: $(STAMP)
 	@echo "== types"
 	@$(VENV_PYTHON) -m mypy
 	@echo "== import direction, code in the docs"
-	@$(VENV_PYTHON) -m pytest -q tests/test_imports.py tests/docs
+	@$(VENV_PYTHON) -m pytest -q $(SIDE_BY_SIDE) tests/test_imports.py tests/docs
 	@$(MAKE) --no-print-directory docs
 
 docs: $(STAMP)

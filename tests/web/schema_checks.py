@@ -8,7 +8,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 # What is well formed and yet not to be had: no schema says which axes a layer has, how long they are, or what file is a
 # project. A refusal with one of these codes is a right answer; any other one of what the document allows is not.
 BEYOND_SCHEMAS = {
-    400: {"axes", "colors", "picture", "window", "not_hdf5", "form"},
+    400: {"axes", "colors", "picture", "plane", "window", "not_hdf5", "form"},
     413: {"region"},
     416: {"region"},
 }
