@@ -38,7 +38,8 @@ def main() -> int:
     for path in [Path(sys.argv[1])] if len(sys.argv) > 1 else NOTEBOOKS:
         print(f"running {path.name}", flush=True)
         with tempfile.TemporaryDirectory() as folder:
-            nbformat.write(execute(path, Path(folder)), sys.argv[2] if len(sys.argv) > 2 else path)
+            shown = nbformat.writes(execute(path, Path(folder))).replace(f"{folder}/", "")  # no folder of this machine
+        Path(sys.argv[2] if len(sys.argv) > 2 else path).write_text(f"{shown}\n", encoding="utf-8")
     return 0
 
 

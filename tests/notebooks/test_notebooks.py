@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -46,3 +47,4 @@ def test_no_stored_output_names_a_folder_of_the_machine_it_ran_on() -> None:
         text = path.read_text(encoding="utf-8")
         assert str(Path.home()) not in text
         assert str(path.parents[1]) not in text
+        assert tempfile.gettempdir() + "/" not in text
