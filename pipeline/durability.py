@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import functools
 import itertools
 import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from io import RawIOBase
 from pathlib import Path
@@ -72,22 +73,30 @@ def write_files(files: Iterable[tuple[Path, BytesLike]]) -> None:
     OSError
         As the system says; then some of the files are written and the others are as they were.
     """
-    written = []
+    written: list[tuple[Future[None], Path, Path]] = []
     with ExitStack() as left:
-        with ThreadPoolExecutor(PUTS) as flusher:  # ends before its files are closed
+        try:
             for path, contents in files:
                 make_folder(path.parent)
                 temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}{TEMPORARY}")
                 left.callback(temporary.unlink, missing_ok=True)
                 file = left.enter_context(temporary.open("wb", buffering=0))
                 _write_all(file, contents)
-                written.append((flusher.submit(os.fsync, file.fileno()), temporary, path))
+                written.append((_flusher(os.getpid()).submit(os.fsync, file.fileno()), temporary, path))
             for flushed, _, _ in written:
                 flushed.result()
+        finally:
+            wait([flushed for flushed, _, _ in written])  # before the files are closed
         for _, temporary, path in written:
             temporary.replace(path)
     for folder in {path.parent for _, _, path in written}:
         sync_folder(folder)
+
+
+@functools.cache
+def _flusher(process: int) -> ThreadPoolExecutor:
+    """Threads that flush files, begun anew in a fork; kept, since one for each file made threads by the thousand."""
+    return ThreadPoolExecutor(PUTS, f"flush-{process}")
 
 
 def _write_all(file: RawIOBase, contents: BytesLike) -> None:

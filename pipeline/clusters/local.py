@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
 
+import dask
 from distributed import Client, LocalCluster, Scheduler, SpecCluster, Worker
 
 from pipeline.clusters.workers import Workers
@@ -15,6 +16,9 @@ from pipeline.config import settings
 
 # The HTTP pages of scheduler and worker cannot be switched off; unless told otherwise they listen on every interface.
 LOOPBACK = "127.0.0.1:0"
+# Dask looks at the stacks of all threads every 10 ms. In Python 3.11 that can lock up a process in which threads begin
+# and end meanwhile (gh-106883): seen once, after a thousand blocks whose files had a thread each.
+NO_PROFILE = {"distributed.worker.profile.enabled": False}
 # What a process holds beside its blocks: imports and compiled kernels, 350 MiB at most, and what the allocator keeps.
 PROCESS_BYTES = 1 << 30
 TASK_FACTOR = 2  # a plan's bytes of a task are an upper bound; a process is ended only when it takes twice as much
@@ -30,16 +34,17 @@ def thread_cluster(threads: int) -> SpecCluster:
     common = {"dashboard": False, "dashboard_address": LOOPBACK}
     # No memory limit: Dask would spill or pause by what the whole process holds, while the plan bounds each task.
     worker = {"protocol": "inproc", "nthreads": threads, "memory_limit": 0, **common}
-    return SpecCluster(
-        scheduler={"cls": Scheduler, "options": {"protocol": "inproc", "host": None, **common}},
-        workers={0: {"cls": Worker, "options": worker}},
-        silence_logs=logging.CRITICAL,
-    )
+    with dask.config.set(NO_PROFILE):
+        return SpecCluster(
+            scheduler={"cls": Scheduler, "options": {"protocol": "inproc", "host": None, **common}},
+            workers={0: {"cls": Worker, "options": worker}},
+            silence_logs=logging.CRITICAL,
+        )
 
 
 def process_cluster(workers: Workers, task_bytes: int | None = None) -> LocalCluster:
     """Single-threaded processes; they listen on loopback alone."""
-    with _interrupts_wait():
+    with _interrupts_wait(), dask.config.set(NO_PROFILE):
         cluster = LocalCluster(
             n_workers=workers.minimum,
             threads_per_worker=1,

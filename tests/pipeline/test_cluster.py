@@ -264,3 +264,11 @@ def test_log_that_cannot_be_written_is_refused_first(tmp_path: Path) -> None:
         connect("local", 1, Terms(logfile=tmp_path / "a" / "b")),
     ):
         pass
+
+
+@pytest.mark.parametrize("scheduler", ["threads", "local"])
+def test_workers_here_do_not_look_at_the_stacks_of_threads(scheduler: str) -> None:
+    with connect(scheduler, 1) as client:
+        running = client.run(lambda dask_worker: sorted(dask_worker.periodic_callbacks))
+    assert running
+    assert [names for names in running.values() if "profile" in names] == []
