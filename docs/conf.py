@@ -8,7 +8,7 @@ project = "VoxelForest"
 author = "VoxelForest developers"
 version = release = version_of("voxelforest")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc"]
 exclude_patterns: list[str] = []
 html_theme = "furo"
 html_title = project
@@ -19,7 +19,6 @@ myst_heading_anchors = 4
 # Blocks of `console` carry whole sessions, and some print what no lexer knows.
 suppress_warnings = ["misc.highlighting_failure"]
 
-autosummary_generate = True
 autodoc_typehints = "none"  # numpydoc's sections tell types, shapes and units; signatures stay short
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
