@@ -16,7 +16,7 @@ from typing import Any
 
 from pipeline.config import settings
 from pipeline.durability import make_folder
-from pipeline.errors import UnknownError, WriteError
+from pipeline.errors import StoreError, UnknownError, WriteError
 from pipeline.jobs.fields import shorten
 from pipeline.jobs.job import Event, Job, StageProgress
 from pipeline.jobs.request import JobRequest
@@ -27,6 +27,7 @@ FILE_NAME = "jobs.sqlite3"
 FOLDER = "jobs"
 SECRETS = "job-secrets"
 WAIT_SECONDS = 30.0  # for another process that writes
+NO_ROOM = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN)
 COLUMNS = (
     "id, key, digest, channel, request, state, created, updated, started, ended, runs, event, cancel_asked, reason, "
     "results"
@@ -59,20 +60,38 @@ class Database:
         Raises
         ------
         WriteError
-            If the file cannot be used, or the disk is full.
+            If the file cannot be used, or the disk is full; reading goes on then.
+        StoreError
+            If the file is damaged, or was made by another version.
         """
         try:
             make_folder(self.path.parent)
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))  # it holds people's addresses
-            with contextlib.closing(sqlite3.connect(self.path, WAIT_SECONDS, isolation_level=None)) as connection:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = FULL")
-                connection.execute("PRAGMA foreign_keys = ON")
+            with contextlib.closing(self._open()) as connection:
                 make_tables(connection)
                 yield connection
         except (OSError, sqlite3.OperationalError) as error:
             hint = "; is its disk full?" if "disk" in str(error) else ""
             raise WriteError(f"{self.path}: jobs cannot be kept: {error}{hint}") from error
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.IntegrityError):
+                raise
+            raise StoreError(
+                f"{self.path} is damaged, or no file of jobs: {error}; restore it, or move it away"
+            ) from error
+
+    def _open(self) -> sqlite3.Connection:
+        """The file; where the disk has no room for the log's index, that is kept in memory.
+
+        So jobs can be looked at while the disk is full. Whoever keeps the index in memory has the file alone, which
+        it can have: where another process had it open, the index would be on the disk.
+        """
+        try:
+            return _connect(self.path, "NORMAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in NO_ROOM:
+                raise
+            return _connect(self.path, "EXCLUSIVE")
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -115,6 +134,18 @@ class Database:
                 "folder": self.folder / row[0],
             }
         )
+
+
+def _connect(path: Path, locking: str) -> sqlite3.Connection:
+    """A connection in autocommit to a file with a write-ahead log."""
+    connection = sqlite3.connect(path, WAIT_SECONDS, isolation_level=None)
+    try:
+        for pragma in (f"locking_mode = {locking}", "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            connection.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def unknown_job(job: str) -> UnknownError:
