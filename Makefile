@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check docs notebooks bench bench-quick clean
+.PHONY: help demo test check coverage docs notebooks bench bench-quick clean
 
 VENV_PYTHON := .venv/bin/python
 STAMP := .venv/installed
@@ -22,6 +22,7 @@ help:
 	@echo "make demo    predict a made volume with a made ilastik project, into ./demo-output"
 	@echo "make test    run all the tests"
 	@echo "make check   style, types, import direction, code in the docs, the docs themselves"
+	@echo "make coverage  run all the tests and count the lines that they reach, into build/coverage"
 	@echo "make docs    the documentation as pages, into build/docs"
 	@echo "make notebooks  run all notebooks and keep what they show"
 	@echo "make bench   measure everything beside its peers, half an hour, into docs/performance.md; or make bench-quick"
@@ -43,6 +44,13 @@ check: $(STAMP)
 	@echo "== import direction, code in the docs"
 	@$(VENV_PYTHON) -m pytest -q $(SIDE_BY_SIDE) tests/test_imports.py tests/docs
 	@$(MAKE) --no-print-directory docs
+
+# Kernels are compiled anew, since much of what makes them runs only then.
+coverage: $(STAMP)
+	@rm -rf build/coverage
+	@COVERAGE_FILE=$(CURDIR)/build/coverage/data NUMBA_CACHE_DIR=$(CURDIR)/build/coverage/kernels $(VENV_PYTHON) -m pytest \
+		$(SIDE_BY_SIDE) --cov --cov-report=term:skip-covered --cov-report=json:build/coverage/lines.json --cov-fail-under=92 \
+		$(PYTEST_OPTIONS)
 
 docs: $(STAMP)
 	@echo "== documentation, into build/docs"
