@@ -49,6 +49,13 @@ class Settings(ServerSettings, JobSettings, ClusterSettings):
     )
     window_per_thread: int = row(4, "tasks", "Block tasks submitted ahead for each worker thread.", ge=1)
     block_retries: int = row(2, "attempts", "How often a block that failed is tried again before the run stops.", ge=0)
+    block_deaths: int = row(
+        5,
+        "times",
+        "How often a block is begun anew that Dask gave up, since four workers in a row died over it: what kills "
+        "workers is no fault of the block, unless it goes on for ever.",
+        ge=0,
+    )
     damaged_blocks: int = row(
         100, "blocks", "Blocks whose input turns out damaged, up to which a run computes the rest and names them.", ge=0
     )

@@ -38,6 +38,7 @@ class Failure(Generic[Item]):
 class _Attempt(Generic[Item]):
     item: Item
     tries: int
+    deaths: int  # how often Dask has given it up, since its workers died
     future: Future
 
 
@@ -70,7 +71,9 @@ def run_windowed(
         First arguments of every call, sent to each worker once and not with every task; not to be changed by tasks.
     retries : int, optional
         How often a task that raised is run again; `settings().block_retries` by default. A `PipelineError` other than
-        a `ReadError` is final at once, a worker that died costs no retry.
+        a `ReadError` is final at once. A worker that died costs no retry: whether the task or somebody else killed it
+        cannot be told, so Dask counts the deaths, and a task that it gave up is begun anew `settings().block_deaths`
+        times.
     on_done : callable, optional
         Called here with the item and the task's result, in the order of completion.
     cancelled : callable, optional
@@ -104,12 +107,14 @@ def run_windowed(
                 if error is None:
                     if on_done is not None:
                         on_done(attempt.item, result)
+                elif isinstance(error, KilledWorker) and attempt.deaths < settings().block_deaths:
+                    run.revive(attempt, error)
                 elif attempt.tries <= limit and _may_pass(error):
                     run.repeat(attempt)
                 elif keep_going and isinstance(error, keep_going) and len(failures) < settings().damaged_blocks:
-                    failures.append(Failure(attempt.item, _explained(error, attempt.item)))
+                    failures.append(Failure(attempt.item, error))
                 else:
-                    raise _explained(error, attempt.item)
+                    raise _explained(error, attempt)
             run.submit_new(itertools.islice(todo, window - len(run.flying)))
     except BaseException:
         run.abandon()
@@ -122,10 +127,11 @@ def _may_pass(error: Exception) -> bool:
     return isinstance(error, ReadError) or not isinstance(error, PipelineError | KilledWorker | LostFuture)
 
 
-def _explained(error: Exception, item: object) -> Exception:
+def _explained(error: Exception, attempt: _Attempt[Any]) -> Exception:
     if isinstance(error, KilledWorker):
+        deaths = (error.allowed_failures + 1) * (attempt.deaths + 1)
         return ClusterError(
-            f"Block {item} was given up: {error.allowed_failures + 1} workers died while they computed it. Most often "
+            f"Block {attempt.item} was given up: {deaths} workers died while they computed it. Most often "
             "memory ran out: use fewer workers, or a smaller VOXELFOREST_TASK_MEMORY."
         )
     if isinstance(error, LostFuture):
@@ -140,24 +146,35 @@ class _Run(Generic[Item]):
         self._client = client
         self._task = task
         self._prefix = key_prefix
+        self._values = list(shared)
         # A task's result and not scattered data: Dask makes it again when the worker that holds it dies.
-        self._shared = [
-            client.submit(_keep, value, key=f"{key_prefix}-shared-{number}") for number, value in enumerate(shared)
-        ]
+        self._shared = [self._share(number, f"{key_prefix}-shared-{number}") for number in range(len(shared))]
         self._done: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.flying: dict[str, _Attempt[Item]] = {}
 
     def submit_new(self, numbered: Iterable[tuple[int, Item]]) -> None:
         for number, item in numbered:
-            self._submit(item, tries=1, key=f"{self._prefix}-{number}")
+            self._submit(item, tries=1, deaths=0, key=f"{self._prefix}-{number}")
 
     def repeat(self, attempt: _Attempt[Item]) -> None:
         """Run it again under a new key, since Dask keeps an error under the old one."""
-        self._submit(attempt.item, tries=attempt.tries + 1, key=f"{attempt.future.key}-again")
+        key = f"{attempt.future.key}-again"
+        self._submit(attempt.item, tries=attempt.tries + 1, deaths=attempt.deaths, key=key)
 
-    def _submit(self, item: Item, *, tries: int, key: str) -> None:
+    def revive(self, attempt: _Attempt[Item], error: KilledWorker) -> None:
+        """Run it again after deaths of its workers; what was given up may also be a value that it takes."""
+        for number, future in enumerate(self._shared):
+            if future.key == error.task:
+                self._shared[number] = self._share(number, f"{future.key}-anew")
+        key = f"{attempt.future.key}-anew"
+        self._submit(attempt.item, tries=attempt.tries, deaths=attempt.deaths + 1, key=key)
+
+    def _share(self, number: int, key: str) -> Future:
+        return self._client.submit(_keep, self._values[number], key=key)
+
+    def _submit(self, item: Item, *, tries: int, deaths: int, key: str) -> None:
         future = self._client.submit(self._task, *self._shared, item, key=key)
-        self.flying[key] = _Attempt(item, tries, future)
+        self.flying[key] = _Attempt(item, tries, deaths, future)
         future.add_done_callback(lambda done: self._done.put(done.key))
 
     def finished(self, cancelled: Callable[[], bool] | None) -> Iterator[tuple[_Attempt[Item], Exception | None, Any]]:

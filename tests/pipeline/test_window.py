@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import dask
 import numpy as np
 import pytest
 from distributed import Client
@@ -187,9 +188,27 @@ def test_killed_worker_costs_nothing_but_time(processes: Client, tmp_path: Path)
     assert _calls(tmp_path)[3] == 2
 
 
-def test_task_that_kills_its_workers_is_given_up(processes: Client) -> None:
-    with pytest.raises(ClusterError, match="Block 3 was given up: 4 workers died"):
-        run_windowed(processes, _die_always, [3], window=1, key_prefix="killer")
+@pytest.fixture(scope="module")
+def impatient() -> Iterator[Client]:
+    """A scheduler that gives a task up when the first worker dies over it, and a worker process."""
+    with dask.config.set({"distributed.scheduler.allowed-failures": 0}), connect("local", 1) as client:
+        yield client
+
+
+def test_task_that_dask_gave_up_is_begun_anew(impatient: Client, tmp_path: Path) -> None:
+    task = functools.partial(_die_first, tmp_path)
+    assert run_windowed(impatient, task, [2, 3, 4], window=3, key_prefix="anew", retries=0) == []
+    assert _calls(tmp_path)[3] == 2
+
+
+def test_task_that_kills_its_workers_is_given_up(impatient: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOXELFOREST_BLOCK_DEATHS", "1")
+    settings.cache_clear()
+    try:
+        with pytest.raises(ClusterError, match="Block 3 was given up: 2 workers died"):
+            run_windowed(impatient, _die_always, [3], window=1, key_prefix="killer", keep_going=PipelineError)
+    finally:
+        settings.cache_clear()
 
 
 def _slow(started: threading.Event, gate: threading.Event, log: list[int], item: int) -> int:
