@@ -273,9 +273,33 @@ class MailList(BaseModel):
     mails: list[MailInfo]
 
 
+class LinkPath(JobPath):
+    """A link to a job."""
+
+    name: str
+
+
+class LinkInfo(BaseModel):
+    """A signed link to a job."""
+
+    name: str
+    url: str
+    state: Literal["open", "over", "withdrawn"]
+    made: str
+    expires: str
+    to: str | None
+
+
+class LinkList(BaseModel):
+    """The signed links to a job, the newest first."""
+
+    links: list[LinkInfo]
+
+
 class ShareInfo(BaseModel):
     """Where a job is to be seen by those who have the link, and whether by everybody."""
 
+    name: str | None
     url: str
     expires: str | None
     public: bool

@@ -17,7 +17,17 @@ from pipeline.jobs.request import Submission
 from web import api_models as models
 from web.api import check_query
 from web.errors import HttpError
-from web.jobs_desk import base_url, describe_job, describe_mail, find_store, is_public, mails_about, show_time
+from web.jobs_desk import (
+    base_url,
+    describe_job,
+    describe_link,
+    describe_mail,
+    find_store,
+    is_public,
+    links_to,
+    mails_about,
+    show_time,
+)
 from web.jobs_events import follow
 
 JOBS = Tag(name="jobs", description="Analyses of volumes in an archive: asked for, followed, and their results.")
@@ -85,13 +95,29 @@ def list_mails(path: models.JobPath) -> Response:
 
 @blueprint.post("/jobs/<job>/share", tags=[JOBS], responses={200: models.ShareInfo})
 def share_job(path: models.JobPath) -> Response:
-    """A link that shows a job for a time, without a log-in; `public`, true or false, opens it to everybody, or not."""
+    """A new link that shows a job for a time, without a log-in; or, by `public`, open it to everybody, or close it."""
     fields = read_fields(allowed=("public",))
     job = find_store().get(path.job)
     if "public" in fields:
         publish(job, fields["public"])
-    link = links.link_to(job.id, base_url())
-    return jsonify(url=link.url, expires=show_time(link.expires), public=is_public(job))
+        link = links.page_link(job.id, base_url(), public=is_public(job))
+    else:
+        link = make_link(job)
+    return jsonify(name=link.name, url=link.url, expires=show_time(link.expires), public=is_public(job))
+
+
+@blueprint.get("/jobs/<job>/links", tags=[JOBS], responses={200: models.LinkList})
+def list_links(path: models.JobPath) -> Response:
+    """The signed links to a job, the newest first: those of its mails, too."""
+    return jsonify(links=[describe_link(link) for link in links_to(find_store().get(path.job))])
+
+
+@blueprint.delete("/jobs/<job>/links/<name>", tags=[JOBS], responses={200: models.LinkList})
+def withdraw_link(path: models.LinkPath) -> Response:
+    """Withdraw a link: it opens nothing any more."""
+    job = find_store().get(path.job)
+    withdraw(job, path.name)
+    return jsonify(links=[describe_link(link) for link in links_to(job)])
 
 
 @blueprint.get("/jobs/<job>/events", tags=[JOBS], responses={200: {"content": {"text/event-stream": {}}}})
@@ -178,6 +204,24 @@ def start_again(job_id: str, token: str) -> Job:
         return store.retry(job_id, SecretStr(check_token(given)))
     except ArchiveError as error:
         raise FormError({"token": error.message}) from None
+
+
+def make_link(job: Job) -> links.Link:
+    """A new link to a job."""
+    with find_store().transaction() as connection:
+        return links.make_link(connection, job.id, base_url())
+
+
+def withdraw(job: Job, name: str) -> None:
+    """Let a link open nothing any more.
+
+    Raises
+    ------
+    UnknownError
+        If the job has none of this name.
+    """
+    with find_store().transaction() as connection:
+        links.withdraw(connection, job.id, name)
 
 
 def publish(job: Job, public: str) -> None:

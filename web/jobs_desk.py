@@ -17,6 +17,7 @@ from pipeline.config import settings
 from pipeline.errors import PipelineError
 from pipeline.jobs import links, outbox
 from pipeline.jobs.job import DONE, Job
+from pipeline.jobs.links import Link
 from pipeline.jobs.outbox import Mail
 from pipeline.jobs.result_files import list_results
 from pipeline.jobs.store import JobStore
@@ -59,6 +60,12 @@ def is_public(job: Job) -> bool:
         return links.is_public(connection, job.id)
 
 
+def links_to(job: Job) -> tuple[Link, ...]:
+    """The signed links to a job."""
+    with find_store().connect() as connection:
+        return links.links_of(connection, job.id, base_url())
+
+
 def describe_job(job: Job) -> Document:
     """A job for programs; addresses are not told in full, and no path of the server is."""
     asked = job.request
@@ -99,6 +106,18 @@ def describe_mail(mail: Mail) -> Document:
         "attempts": mail.attempts,
         "sent": show_time(mail.sent),
         "reason": mail.reason,
+    }
+
+
+def describe_link(link: Link) -> Document:
+    """A signed link for programs."""
+    return {
+        "name": link.name,
+        "url": link.url,
+        "state": link.state,
+        "made": show_time(link.made),
+        "expires": show_time(link.expires),
+        "to": None if link.recipient is None else mask(link.recipient),
     }
 
 

@@ -11,7 +11,6 @@ from werkzeug.wrappers import Response as WsgiResponse
 
 from pipeline.config import settings
 from pipeline.errors import BusyError, FormError, RequestError
-from pipeline.jobs import links
 from pipeline.jobs.estimate import Estimate
 from pipeline.jobs.job import CANCELLED, DONE, FAILED, NEEDS_TOKEN, Event, Job
 from pipeline.jobs.letter import show_seconds
@@ -21,7 +20,17 @@ from pipeline.jobs.store import JobStore
 from pipeline.volume_description import readable_bytes
 from web import jobs_api, jobs_fields
 from web.errors import answer, status_of
-from web.jobs_desk import base_url, find_analyses, find_store, is_public, mails_about, mask, show_parameters, show_time
+from web.jobs_desk import (
+    base_url,
+    find_analyses,
+    find_store,
+    is_public,
+    links_to,
+    mails_about,
+    mask,
+    show_parameters,
+    show_time,
+)
 from web.jobs_events import Streams
 from web.jobs_viewer import make_viewer_url
 from web.page import POLICY
@@ -93,6 +102,20 @@ def start_again(job_id: str) -> WsgiResponse:
     return _change(job_id, lambda: jobs_api.start_again(job_id, request.form.get("token", "")))
 
 
+@blueprint.post("/jobs/<job_id>/links")
+def make_link(job_id: str) -> WsgiResponse:
+    """Make a link for those who have no log-in."""
+    job = find_store().get(job_id)
+    return _change(job_id, lambda: jobs_api.make_link(job))
+
+
+@blueprint.post("/jobs/<job_id>/links/<name>/withdraw")
+def withdraw_link(job_id: str, name: str) -> WsgiResponse:
+    """Let a link open nothing any more."""
+    job = find_store().get(job_id)
+    return _change(job_id, lambda: jobs_api.withdraw(job, name))
+
+
 @blueprint.post("/jobs/<job_id>/share")
 def share(job_id: str) -> WsgiResponse:
     """Open a job to everybody, or close it again."""
@@ -153,7 +176,8 @@ def _answer_job(job: Job, errors: Mapping[str, str] | None = None, alert: str | 
     place = f"/jobs/{job.id}"
     share = None
     if job.state == DONE:
-        share = {"link": links.link_to(job.id, base_url()), "public": is_public(job)}
+        signed = settings().secret_key is not None
+        share = {"links": links_to(job), "signed": signed, "public": is_public(job)}
     return _page(
         "job.html",
         **_about(job, place),

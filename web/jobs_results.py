@@ -74,13 +74,12 @@ def give_shared_picture(key: str) -> WsgiResponse:
 
 
 def _opened(key: str) -> Job:
-    """The job that a link opens: by its signature, or by its name where it is public."""
+    """The job that a link opens: by its signature, or by its name where it is public; where there are no jobs, none."""
     store = find_store()
     if store.exists:
         with store.connect() as connection:
-            if links.is_public(connection, key):
-                return store.get(key)
-    return store.get(links.check(key))
+            return store.get(key if links.is_public(connection, key) else links.check(connection, key))
+    return store.get(key)
 
 
 def _finished(job: Job) -> Job:

@@ -131,6 +131,50 @@ def retry(job: JobId, token_file: TokenFile = None, as_json: AsJson = False) -> 
 
 
 @jobs.command()
+def share(job: JobId, as_json: AsJson = False) -> None:
+    """Make a link that shows a job and its results without a log-in, for a time."""
+    from pipeline.errors import PlanError
+    from pipeline.jobs import links
+    from pipeline.jobs.description import link_to_dict
+    from pipeline.jobs.store import JobStore
+
+    store = JobStore()
+    found = _find(store, job)
+    with store.transaction() as connection:
+        link = links.make_link(connection, found.id)
+    if link.name is None:
+        text = "links are signed with VOXELFOREST_SECRET_KEY, which is not set; set the one that the server has"
+        raise PlanError(text, code="secret_key")
+    typer.echo(json.dumps(link_to_dict(link)) if as_json else link.url)
+
+
+@jobs.command("links")
+def list_links(job: JobId, as_json: AsJson = False) -> None:
+    """The links that were made to a job, those of its mails too, the newest first."""
+    from pipeline.jobs.store import JobStore
+
+    store = JobStore()
+    _show_links(store, _find(store, job), as_json)
+
+
+@jobs.command()
+def withdraw(
+    job: JobId,
+    link: Annotated[str, typer.Argument(metavar="LINK", help="Its name, as `jobs links` shows it.")],
+    as_json: AsJson = False,
+) -> None:
+    """Withdraw a link: it opens nothing any more."""
+    from pipeline.jobs import links
+    from pipeline.jobs.store import JobStore
+
+    store = JobStore()
+    found = _find(store, job)
+    with store.transaction() as connection:
+        links.withdraw(connection, found.id, link)
+    _show_links(store, found, as_json)
+
+
+@jobs.command()
 def run(
     scheduler: Scheduler = "threads",
     workers: Workers = None,
@@ -176,6 +220,15 @@ def _show(job: Job, as_json: bool) -> None:
     from pipeline.jobs.description import describe, to_dict
 
     console.show(describe(job), to_dict(job), as_json)
+
+
+def _show_links(store: JobStore, job: Job, as_json: bool) -> None:
+    from pipeline.jobs import links
+    from pipeline.jobs.description import describe_links, link_to_dict
+
+    with store.connect() as connection:
+        found = links.links_of(connection, job.id)
+    console.show(describe_links(found), {"links": [link_to_dict(link) for link in found]}, as_json)
 
 
 def _find(store: JobStore, text: str) -> Job:

@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.description import Section
 from pipeline.jobs.estimate import Estimate
 from pipeline.jobs.job import Job, StageProgress
+from pipeline.jobs.links import Link
 from pipeline.volume_description import readable_bytes
 
 NO_RESULTS: dict[str, Any] = {"objects": None, "volumes": {}, "links": {}, "pushed": {}}
@@ -63,6 +64,20 @@ def describe_list(jobs: Sequence[Job]) -> tuple[Section, ...]:
     """Jobs as one table."""
     rows = tuple((_time(job.created) or "", job.state, job.id) for job in jobs)
     return (Section("Jobs", ("created", "state", "job"), rows),)
+
+
+def describe_links(links: Sequence[Link]) -> tuple[Section, ...]:
+    """The links to a job as one table."""
+    rows = tuple(
+        (link.name or "", link.state, _time(link.expires) or "", link.recipient or "", link.url) for link in links
+    )
+    return (Section("Links", ("link", "state", "until", "mailed to", "URL"), rows),)
+
+
+def link_to_dict(link: Link) -> dict[str, Any]:
+    """A link as one JSON-ready dictionary."""
+    times = {"made": _time(link.made), "expires": _time(link.expires)}
+    return {"name": link.name, "url": link.url, "state": link.state, **times, "to": link.recipient}
 
 
 def describe_estimate(cost: Estimate) -> str:

@@ -31,8 +31,16 @@ HTML = """<!doctype html>
 ROW = '<tr><th align="left" style="padding-right:1em;font-weight:normal;color:#58645f">{}</th><td>{}</td></tr>'
 
 
-def write_letter(mail: Mail, sender: str) -> EmailMessage:
+def write_letter(mail: Mail, sender: str, link: links.Link) -> EmailMessage:
     """The message of a mail, complete with its headers.
+
+    Parameters
+    ----------
+    mail : Mail
+    sender : str
+        Address.
+    link : Link
+        Where its job is to be seen.
 
     Raises
     ------
@@ -41,7 +49,6 @@ def write_letter(mail: Mail, sender: str) -> EmailMessage:
     """
     facts = mail.facts
     title = f"{facts['pipeline']} of {facts['collection']}/{facts['experiment']}: {SUBJECTS[mail.outcome]}"
-    link = links.link_to(mail.job)
     message = EmailMessage()
     message["Subject"] = title
     message["From"] = sender

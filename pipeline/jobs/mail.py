@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.config import settings
 from pipeline.errors import PlanError
-from pipeline.jobs import outbox
+from pipeline.jobs import links, outbox
 from pipeline.jobs.address import check_address
 from pipeline.jobs.letter import write_letter
 from pipeline.jobs.mail_server import Failure, MailServer, hand_over
@@ -86,7 +86,8 @@ def _deliver(connection: sqlite3.Connection, server: MailServer, patience: float
 
 def _send(connection: sqlite3.Connection, server: MailServer, mail: Mail) -> Failure | None:
     try:
-        message = write_letter(mail, server.sender)
+        link = links.make_link(connection, mail.job, mail=mail.message_id)
+        message = write_letter(mail, server.sender, link)
     except ValueError as error:  # a line break in a header
         return Failure(f"the mail cannot be written: {error}", final=True, for_all=False)
     return hand_over(server, message, mail.recipient, lambda: outbox.note_sent(connection, mail, time.time()))

@@ -8,7 +8,8 @@ from pipeline.errors import StoreError
 from pipeline.jobs import links, outbox
 from pipeline.jobs.job import ACTIVE, ENDED, STATES, TRANSITIONS
 
-VERSION = 1
+VERSION = 2
+EARLIER = (0, 1)  # of a file that is new, or lacks nothing but tables that came since
 
 
 def _words(words: tuple[str, ...]) -> str:
@@ -122,7 +123,7 @@ def make_tables(connection: sqlite3.Connection) -> None:
     found = connection.execute("PRAGMA user_version").fetchone()[0]
     if found == VERSION:
         return
-    if found != 0:
+    if found not in EARLIER:
         raise StoreError(f"the jobs' file is of version {found}, this is for {VERSION}: use the software that made it")
     parts = (JOBS, TRIGGERS, outbox.SCHEMA, links.SCHEMA)
     connection.executescript("BEGIN IMMEDIATE;\n" + "\n".join(parts))

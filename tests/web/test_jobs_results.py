@@ -181,9 +181,39 @@ def test_a_link_opens_no_other_job_and_ends(desk: Desk, job: Job, place: str) ->
     other = desk.make(z_range="2,3")
     problem_of(desk.ask(f"/shared/{key.replace(job.id, other.id)}/"), 404)
     problem_of(desk.ask(f"/shared/{key[:-1]}/results/table.csv"), 404)
-    problem_of(desk.ask(f"/shared/{links.sign(job.id, int(time.time()) - 5)}/"), 410)
-    problem_of(desk.ask(f"/shared/{links.sign('no-such-job', int(time.time()) + 5)}/"), 404)
+    name = key.rsplit(".", 3)[1]
+    problem_of(desk.ask(f"/shared/{links.sign(job.id, name, int(time.time()) - 5)}/"), 410)
+    problem_of(desk.ask(f"/shared/{links.sign('no-such-job', name, int(time.time()) + 5)}/"), 404)
     desk.store.cancel(other.id)
+
+
+def test_links_are_listed_and_withdrawn_one_by_one(desk: Desk, place: str) -> None:
+    first, second = shared(desk, place), shared(desk, place)
+    found = desk.ask(f"/api/v1{place}/links").document["links"]
+    (name,) = [link["name"] for link in found if urlsplit(link["url"]).path == first]
+    assert desk.ask(first).status == 200
+    left = desk.ask(f"/api/v1{place}/links/{name}", method="DELETE").document["links"]
+    assert {link["name"]: link["state"] for link in left}[name] == "withdrawn"
+    for below in ("", "results/table.csv", "picture.png"):
+        assert "withdrawn" in problem_of(desk.ask(f"{first}{below}"), 410)["detail"]
+    assert desk.ask(second).status == 200
+    problem_of(desk.ask(f"/api/v1{place}/links/0123456789ab", method="DELETE"), 404)
+
+
+def test_page_makes_links_and_withdraws_them(desk: Desk, place: str) -> None:
+    before = desk.ask(f"/api/v1{place}/links").document["links"]
+    assert desk.ask(f"{place}/links", method="POST", headers=PAGE, body=b"").status == 303
+    made = desk.ask(f"/api/v1{place}/links").document["links"]
+    (link,) = [link for link in made if link not in before]
+    page = desk.ask(place).text
+    assert link["url"] in page
+    action = f"{place}/links/{link['name']}/withdraw"
+    assert action in page
+    assert desk.ask(action, method="POST", headers=PAGE, body=b"").status == 303
+    assert link["url"] not in desk.ask(place).text
+    problem_of(desk.ask(urlsplit(link["url"]).path), 410)
+    evil = {**PAGE, "Origin": "https://evil.example"}
+    assert desk.ask(f"{place}/links", method="POST", headers=evil, body=b"").status == 403
 
 
 def test_results_are_public_only_if_asked(desk: Desk, job: Job, place: str) -> None:

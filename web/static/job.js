@@ -100,8 +100,11 @@ function listen() {
   });
 }
 
-byId("copy")?.addEventListener("click", () => {
-  byId("link").select();
-  navigator.clipboard?.writeText(byId("link").value).then(() => (byId("copy").textContent = "Copied"));
-});
+for (const button of document.querySelectorAll("[data-copy]")) {
+  button.addEventListener("click", () => {
+    const link = byId(button.dataset.copy);
+    link.select();
+    navigator.clipboard?.writeText(link.value).then(() => (button.textContent = "Copied"));
+  });
+}
 if (config.live) listen();

@@ -35,6 +35,20 @@ def token_file(tmp_path: Path) -> Path:
     return path
 
 
+def test_links_are_made_listed_and_withdrawn(
+    store: JobStore, set_up: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    job, _ = store.create(make_submission())
+    assert "VOXELFOREST_SECRET_KEY" in run_jobs(capsys, "share", job.id, code=2).err[-1]
+    set_up(SECRET_KEY="a key of many letters", PUBLIC_URL="https://lab.example")
+    (url,) = run_jobs(capsys, "share", job.id).out
+    (link,) = json.loads("\n".join(run_jobs(capsys, "links", job.id, "--json").out))["links"]
+    assert (link["url"], link["state"], link["to"]) == (url, "open", None)
+    shown = run_jobs(capsys, "withdraw", job.id, link["name"])
+    assert any("withdrawn" in line for line in shown.out)
+    assert "no link" in run_jobs(capsys, "withdraw", job.id, "0123456789ab", code=2).err[-1]
+
+
 def test_from_asking_to_the_results(archive: Archive, token_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = run_jobs(
         capsys, "submit", "bright-voxels", *REQUEST, "--token-file", token_file, "--set", "threshold=200", "--json"

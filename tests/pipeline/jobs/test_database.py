@@ -61,9 +61,9 @@ def test_file_is_for_its_owner_alone(store: JobStore) -> None:
 
 def test_transaction_is_taken_back_on_an_exception(store: JobStore) -> None:
     job, _ = store.create(make_submission())
-    with pytest.raises(ZeroDivisionError), store.transaction() as connection:
+    with contextlib.suppress(KeyboardInterrupt), store.transaction() as connection:
         tell(connection, job.id, 1.0, "note", {"text": "never"})
-        1 / 0  # noqa: B018
+        raise KeyboardInterrupt
     assert [event.kind for event in store.events(job.id)] == ["state"]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import settings
-from pipeline.jobs import outbox
+from pipeline.jobs import links, outbox
 from tests.mailbox import Mailbox, receiving
 from tests.outbox_file import Outbox, configure
 
@@ -33,7 +33,7 @@ def box(server: Mailbox) -> Mailbox:
 def store(tmp_path: Path, box: Mailbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outbox]:
     store = Outbox(tmp_path / "jobs.sqlite3")
     with store.connect() as connection:
-        connection.executescript("PRAGMA journal_mode=WAL;" + outbox.SCHEMA)
+        connection.executescript("PRAGMA journal_mode=WAL;" + outbox.SCHEMA + links.SCHEMA)
     configure(monkeypatch, box.environment())
     yield store
     settings.cache_clear()
