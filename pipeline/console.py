@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.description import Section
+from pipeline.errors import one_line, printable
 
 
 def show(sections: Iterable[Section], document: dict[str, Any], as_json: bool) -> None:
@@ -39,22 +40,6 @@ def show_note(text: str, as_json: bool) -> None:
     """Print a sentence that is no result on stderr."""
     line = json.dumps({"event": "Note", "text": text}) if as_json else one_line(text)
     print(line, file=sys.stderr, flush=True)
-
-
-def one_line(text: str) -> str:
-    """Text from anywhere on one line, without control characters that a terminal would obey.
-
-    Examples
-    --------
-    >>> one_line("a class\\n  named \\x1b[31mred")
-    'a class named �[31mred'
-    """
-    return printable(" ".join(text.split()))
-
-
-def printable(text: str) -> str:
-    """Text with a replacement for each control character."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _table(section: Section) -> Table:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as RichProgress
 
-from pipeline.console import one_line
+from pipeline.errors import one_line
 from pipeline.progress import BlockDone, Event, Note, Progress, StageFinished, StageStarted, Subscriber
 
 LINE_SECONDS = 5.0  # between two lines where stderr is no terminal

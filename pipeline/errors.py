@@ -33,12 +33,15 @@
     └── CancelledError            130 somebody interrupted the work
 
 A message is one sentence or two: what was given, what is allowed, what to do. The command line prints it without
-a traceback and leaves with `exit_code`; the web layer maps classes to statuses.
+a traceback and leaves with `exit_code`; the web layer maps classes to statuses. What was given may be anything: where a
+message repeats it, it still is one line that ends.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+
+SHOWN = 1500, 400  # characters of a message that would be longer: of its beginning, and of its end with the advice
 
 
 class PipelineError(Exception):
@@ -55,6 +58,9 @@ class PipelineError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, code: str | None = None) -> None:
+        message = one_line(message) if not message.isprintable() else message
+        if len(message) > sum(SHOWN):
+            message = f"{message[: SHOWN[0]]} ... {message[-SHOWN[1] :]}"
         super().__init__(message, code)
         self.message = message
         self.code = code
@@ -252,3 +258,19 @@ class CancelledError(PipelineError):
     """Somebody interrupted the work; nothing finished is lost."""
 
     exit_code = 130
+
+
+def one_line(text: str) -> str:
+    """Text from anywhere on one line, without control characters that a terminal would obey.
+
+    Examples
+    --------
+    >>> one_line("a class\\n  named \\x1b[31mred")
+    'a class named �[31mred'
+    """
+    return printable(" ".join(text.split()))
+
+
+def printable(text: str) -> str:
+    """Text with a replacement for each control character."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -9,8 +9,7 @@ import botocore.config
 import botocore.exceptions
 import botocore.session
 
-from pipeline.console import one_line
-from pipeline.errors import ClusterError
+from pipeline.errors import ClusterError, one_line
 
 TRIES = 10  # of each call: EC2 tells those that come too often to come again
 CONSOLE_LINES = 12  # of what a machine said while it started

@@ -7,8 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipeline.console import one_line
-from pipeline.errors import CancelledError, WriteError
+from pipeline.errors import CancelledError, WriteError, one_line
 from pipeline.jobs.claims import Claim
 from pipeline.jobs.job import StageProgress
 from pipeline.progress import BlockDone, Event, Note, StageFinished, StageStarted

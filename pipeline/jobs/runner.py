@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from pipeline.config import settings
-from pipeline.console import one_line
 from pipeline.durability import make_folder, write_errors
-from pipeline.errors import SupersededError, TokenError
+from pipeline.errors import SupersededError, TokenError, one_line
 from pipeline.jobs.claims import Claim, take
 from pipeline.jobs.faults import explain, judge
 from pipeline.jobs.job import Job

@@ -11,8 +11,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.console import one_line, show_note
-from pipeline.errors import PlanError
+from pipeline.console import show_note
+from pipeline.errors import PlanError, one_line
 from pipeline.jobs import secrets
 from pipeline.jobs.keeper import Keeper
 from pipeline.jobs.mail import delivering

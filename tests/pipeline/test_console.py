@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pipeline.console import one_line, printable, show, show_error, show_note
+from pipeline.console import show, show_error, show_note
 from pipeline.description import Section
 
 SECTIONS = (
@@ -47,8 +47,3 @@ def test_note_and_error_for_programs(capsys: pytest.CaptureFixture[str]) -> None
         {"event": "Note", "text": "axes zyx"},
         {"event": "Error", "message": "cut off", "code": "not_hdf5", "exit_code": 2},
     ]
-
-
-def test_a_line_has_no_breaks_and_nothing_that_a_terminal_obeys() -> None:
-    assert one_line("a\r\n b\t\x07c") == "a b \N{REPLACEMENT CHARACTER}c"
-    assert printable("σ × µm") == "σ × µm"

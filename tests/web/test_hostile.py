@@ -21,28 +21,27 @@ from tests.servers import Server
 TIMES = 10  # requests for each example of a profile: 250 or 5,000
 GROWTH = 200 << 20  # bytes; a warm server holds its cache and no more
 NAMES = st.sampled_from(["raw", "probabilities", "segmentation", "uncertainty", "labels", "..", "%2e%2e", "none", ""])
-ROUTES = st.sampled_from(
-    [
-        "/raw/{}/roi",
-        "/prediction/{}/roi",
-        "/labelimage/{}/roi",
-        "/prediction/{}/{}",
-        "/labelvolume/{}/{}",
-        "/{}/get",
-        "/{}/set",
-        "/api/v1/volumes/in_3d_u8/layers/{}/roi",
-        "/api/v1/volumes/{}/layers/{}",
-        "/api/v1/projects/{}",
-        "/api/v1/docs/files/{}/{}",
-        "/data/in_3d_u8/{}/{}",
-        "/data/in_3d_u8/{}/zarr/0/c/{}/{}/{}",
-        "/data/in_3d_u8/{}/zarr2/0/{}.{}.{}",
-        "/data/in_3d_u8/{}/precomputed/1_1_1/{}_{}_{}",
-        "/data/{}/{}/{}/zarr/zarr.json",
-        "/login",
-        "/{}/{}",
-    ]
-)
+PATHS = [
+    "/raw/{}/roi",
+    "/prediction/{}/roi",
+    "/labelimage/{}/roi",
+    "/prediction/{}/{}",
+    "/labelvolume/{}/{}",
+    "/{}/get",
+    "/{}/set",
+    "/api/v1/volumes/in_3d_u8/layers/{}/roi",
+    "/api/v1/volumes/{}/layers/{}",
+    "/api/v1/projects/{}",
+    "/api/v1/docs/files/{}/{}",
+    "/data/in_3d_u8/{}/{}",
+    "/data/in_3d_u8/{}/zarr/0/c/{}/{}/{}",
+    "/data/in_3d_u8/{}/zarr2/0/{}.{}.{}",
+    "/data/in_3d_u8/{}/precomputed/1_1_1/{}_{}_{}",
+    "/data/{}/{}/{}/zarr/zarr.json",
+    "/login",
+    "/{}/{}",
+]
+ROUTES = st.sampled_from(PATHS)
 NUMBERS = st.one_of(
     st.integers(-5, 50).map(str),
     st.integers(-(10**30), 10**30).map(str),
@@ -125,6 +124,25 @@ def send(server: Server, method: str, target: str, body: bytes, kind: str) -> tu
         return answer.status, answer.read()
 
 
+def send_junk(server: Server, junk: bytes) -> bytes:
+    """Send bytes in place of a request; what comes back first."""
+    with socket.create_connection(server.address, timeout=60) as connection:
+        connection.sendall(junk + b"\r\n\r\n")
+        connection.shutdown(socket.SHUT_WR)
+        return connection.recv(1 << 16)
+
+
+def send_damaged(server: Server, project: Path, changes: list[tuple[float, int]], kept: float) -> tuple[int, bytes]:
+    """Upload a project some bytes of which are changed and of which a part is kept; returns status and body."""
+    content = bytearray(project.read_bytes())
+    for place, value in changes:
+        content[int(place * len(content))] = value
+    del content[int(kept * len(content)) :]
+    body = b'--x\r\nContent-Disposition: form-data; name="name"\r\n\r\ndamaged\r\n--x\r\n'
+    body += b'Content-Disposition: form-data; name="file"; filename="p.ilp"\r\n\r\n' + bytes(content) + b"\r\n--x--\r\n"
+    return send(server, "POST", "/api/v1/projects", body, "multipart/form-data; boundary=x")
+
+
 @settings(max_examples=settings().max_examples * TIMES, suppress_health_check=list(HealthCheck), deadline=None)
 @given(
     method=st.sampled_from(["GET", "GET", "GET", "HEAD", "POST", "OPTIONS", "PUT", "DELETE"]),
@@ -153,10 +171,7 @@ def test_no_request_is_an_error_of_the_server(
 
 @given(junk=st.binary(min_size=1, max_size=400))
 def test_junk_is_refused(server_3d: Server, resident: list[psutil.Process], junk: bytes) -> None:
-    with socket.create_connection(server_3d.address, timeout=60) as connection:
-        connection.sendall(junk + b"\r\n\r\n")
-        connection.shutdown(socket.SHUT_WR)
-        answer = connection.recv(1 << 16)
+    answer = send_junk(server_3d, junk)
     assert not answer or answer.split()[1][:1] in (b"2", b"3", b"4"), answer[:300]
 
 
@@ -167,13 +182,7 @@ def test_junk_is_refused(server_3d: Server, resident: list[psutil.Process], junk
 def test_damaged_uploads_are_no_error_of_the_server(
     server_3d: Server, resident: list[psutil.Process], golden_dir: Path, changes: list[tuple[float, int]], kept: float
 ) -> None:
-    content = bytearray((golden_dir / "projects" / "pc_3d.ilp").read_bytes())
-    for place, value in changes:
-        content[int(place * len(content))] = value
-    del content[int(kept * len(content)) :]
-    body = b'--x\r\nContent-Disposition: form-data; name="name"\r\n\r\ndamaged\r\n--x\r\n'
-    body += b'Content-Disposition: form-data; name="file"; filename="p.ilp"\r\n\r\n' + bytes(content) + b"\r\n--x--\r\n"
-    status, answer = send(server_3d, "POST", "/api/v1/projects", body, "multipart/form-data; boundary=x")
+    status, answer = send_damaged(server_3d, golden_dir / "projects" / "pc_3d.ilp", changes, kept)
     assert status in (201, 400, 409), answer[:500]
     assert b"Traceback" not in answer
 

@@ -175,14 +175,18 @@ DAMAGES = st.lists(
 )
 
 
+def set_limits(patch: pytest.MonkeyPatch) -> None:
+    """Smaller ones than those of a real run, so that what goes beyond is seen."""
+    patch.setattr(source, "LARGEST_CHUNK_BYTES", CHUNK_BYTES)
+    for name, value in LIMITS.items():
+        patch.setenv(f"VOXELFOREST_{name}", str(value))
+    settings.cache_clear()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def limits() -> Iterator[None]:
-    """Smaller ones than those of a real run, so that what goes beyond is seen."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(source, "LARGEST_CHUNK_BYTES", CHUNK_BYTES)
-        for name, value in LIMITS.items():
-            patch.setenv(f"VOXELFOREST_{name}", str(value))
-        settings.cache_clear()
+        set_limits(patch)
         gc.freeze()  # each example collects garbage first; not over what a thousand tests before have left: 3 s, not 16
         yield
         gc.unfreeze()
@@ -216,14 +220,19 @@ def damage(path: Path, changes: list[tuple[str, float, int]], head: bool) -> Non
     target.write_bytes(data)
 
 
+def read_part(path: Path) -> None:
+    """Read a volume, not all of it if it says to be large."""
+    volume = open_source(path)
+    stop = list(volume.shape)
+    while np.prod(stop, dtype=float) > MOST_VOXELS:
+        stop = [-(-n // 2) for n in stop]
+    volume.read([0] * len(stop), stop)
+
+
 def refusal(path: Path) -> str | None:
-    """Read a volume, not all of it if it says to be large; why it is refused, None if it is not."""
+    """Why a volume is refused when it is read, None if it is not."""
     try:
-        volume = open_source(path)
-        stop = list(volume.shape)
-        while np.prod(stop, dtype=float) > MOST_VOXELS:
-            stop = [-(-n // 2) for n in stop]
-        volume.read([0] * len(stop), stop)
+        read_part(path)
     except VolumeError as error:
         return str(error)
     return None
