@@ -49,8 +49,9 @@ class JobRunner:
     def look(self) -> None:
         """Called about once a second: see whether it runs, and start it if it should."""
         now = time.monotonic()
-        if self._process is not None and self._process.poll() is not None:
-            self._pause = FIRST_PAUSE if now > self._started + STEADY_SECONDS else min(2 * self._pause, LONGEST_PAUSE)
+        if self._process is not None and (code := self._process.poll()) is not None:
+            was_well = code < 0 or now > self._started + STEADY_SECONDS  # a signal is no fault of its own
+            self._pause = FIRST_PAUSE if was_well else min(2 * self._pause, LONGEST_PAUSE)
             self._next = now + self._pause
             LOG.warning("the process that runs jobs has ended; another one is started in %g s", self._pause)
             self._let_go()
