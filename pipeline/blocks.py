@@ -98,3 +98,30 @@ def grid(region: Box, block: Sequence[int]) -> Iterator[Box]:
     ]
     for cell in itertools.product(*edges):
         yield Box(_index([a for a, _ in cell]), _index([b for _, b in cell]))
+
+
+def halve(region: Box, block: Sequence[int]) -> tuple[Box, Box] | None:
+    """Cut a region of several blocks in two along its longest axis, or along t, since times have nothing in common.
+
+    Parameters
+    ----------
+    region : Box
+        Begins at the border of a block.
+    block : sequence of int, (t, z, y, x)
+        Shape of a block, which is not cut.
+
+    Returns
+    -------
+    tuple of Box or None
+        The first has as many blocks along the axis as the second, or one more; None if there is one block only.
+    """
+    counts = grid_shape(region, block)
+    cut = [axis for axis in range(4) if counts[axis] > 1]
+    if not cut:
+        return None
+    axis = 0 if 0 in cut else max(cut, key=lambda i: region.shape[i])
+    middle = list(region.start)
+    middle[axis] += (counts[axis] + 1) // 2 * block[axis]
+    ends = list(region.stop)
+    ends[axis] = middle[axis]
+    return Box(region.start, _index(ends)), Box(_index(middle), region.stop)

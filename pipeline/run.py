@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.metadata import version
-from itertools import compress
 
 from pipeline import plan as planning
 from pipeline.blocks import Box
@@ -25,6 +25,7 @@ from pipeline.mask import masked_digest, predict_inside
 from pipeline.memory import total_peak_bytes
 from pipeline.metadata import OmeVersion
 from pipeline.output import Mode, locate
+from pipeline.pending import Pending
 from pipeline.plan import Plan
 from pipeline.prediction import Task, describe_origin, make_task, run_digest
 from pipeline.progress import Progress
@@ -169,23 +170,22 @@ def _compute(request: Request, plan: Plan, store: Store, progress: Progress) -> 
     with connected(request.scheduler, request.workers, store, terms) as client:
         if request.scheduler in LOCAL_NAMES:  # other machines compile their own, when the first block needs it
             compile_kernels(progress)
-        done = [store.resumed and is_written(store, block, plan.region) for block in plan.blocks()]
-        todo = [not is_done for is_done in done]
-        voxels = sum(block.size for block in compress(plan.blocks(), todo))
-        progress.note(describe_work(plan, store, sum(done), expected_threads(client)))
+        done = partial(is_written, store, region=plan.region) if store.resumed else None
+        pending = Pending(plan.region, plan.block, done)
+        progress.note(describe_work(plan, store, pending.n_done, expected_threads(client)))
         if warning := warn_of_little_space(store):
             progress.note(warning)
-        with progress.stage("predict", blocks=sum(todo), voxels=voxels) as stage:
+        with progress.stage("predict", blocks=pending.n_left, voxels=pending.voxels) as stage:
             run_tasks(
                 client,
                 _predict_and_write,
-                compress(plan.blocks(), todo),
+                pending,
                 f"predict-{run_key(store)}",
                 (make_task(request.volume, request.project, plan), store, plan.region, request.mask),
                 lambda block: stage.advance(block.size),
             )
         build_levels(client, store, progress)
-        return sum(todo), total_peak_bytes(client)
+        return pending.n_left, total_peak_bytes(client)
 
 
 def _predict_and_write(task: Task, store: Store, region: Box, mask: Volume | None, block: Box) -> None:

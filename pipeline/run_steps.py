@@ -15,6 +15,7 @@ from pipeline.clusters.terms import Terms
 from pipeline.clusters.workers import Workers
 from pipeline.config import settings
 from pipeline.errors import PipelineError, ReadError
+from pipeline.lanes import Divisible
 from pipeline.output import Mode
 from pipeline.progress import Progress, Stage
 from pipeline.store import LevelBlock, Store
@@ -103,8 +104,8 @@ def build_levels(client: Client, store: Store, progress: Progress, cancelled: Ca
 
 def run_tasks(
     client: Client,
-    task: Callable[..., None],
-    items: Iterable[Item],
+    task: Callable[..., Any],
+    items: Iterable[Item] | Divisible[Item],
     key_prefix: str,
     shared: Sequence[Any],
     on_done: Callable[[Item], None],

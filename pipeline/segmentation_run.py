@@ -13,6 +13,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 from distributed import Client
 
 from numba_ops.warmup import LABELS, MEASURES, PREDICTION
-from pipeline.blocks import Box, Index, grid
+from pipeline.blocks import Box, Index
 from pipeline.cluster import EC2, LOCAL_NAMES, check_scheduler, expected_threads
 from pipeline.collision import refuse_collision
 from pipeline.config import settings
@@ -33,6 +34,7 @@ from pipeline.memory import total_peak_bytes
 from pipeline.object_files import check_table
 from pipeline.object_stage import Measuring, measure_objects
 from pipeline.output import Output, locate
+from pipeline.pending import Pending
 from pipeline.preview import check_preview, draw_overlay, middle, write_preview
 from pipeline.probability_map import ProbabilityMap
 from pipeline.progress import Progress
@@ -238,20 +240,20 @@ def _needed_kernels(work: _Work) -> list[str]:
 
 def _store_probabilities(client: Client, work: _Work, progress: Progress) -> int:
     store, image = work.store, work.plan.image
-    boxes = list(grid(image, work.blocks))
-    todo = [box for box in boxes if not (store.resumed and has_channels(store, work.channels, box, image))]
+    done = partial(has_channels, store, work.channels, image=image) if store.resumed else None
+    pending = Pending(image, work.blocks, done)
     name = "copy" if work.source.task is None else "predict"
-    with progress.stage(name, blocks=len(todo), voxels=sum(box.size for box in todo)) as stage:
+    with progress.stage(name, blocks=pending.n_left, voxels=pending.voxels) as stage:
         run_tasks(
             client,
             _store_block,
-            todo,
+            pending,
             f"{name}-{run_key(store)}",
             (work.source, store, work.channels),
             lambda box: stage.advance(box.size),
             work.request.cancelled,
         )
-    return len(todo)
+    return pending.n_left
 
 
 def _store_block(source: ProbabilityMap, store: Store, channels: Channels, box: Box) -> None:

@@ -7,9 +7,10 @@ number of tasks, and an interrupt loses no more than a window. Tasks write what 
 from __future__ import annotations
 
 import contextlib
-import itertools
+import math
 import queue
 import threading
+import time
 from asyncio import sleep
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError as LostFuture
@@ -20,9 +21,11 @@ from distributed import Client, Future, KilledWorker, Worker
 
 from pipeline.config import settings
 from pipeline.errors import CancelledError, ClusterError, PipelineError, ReadError
+from pipeline.lanes import Divisible, Lane, Lanes
 
 Item = TypeVar("Item")
 
+LOOK_SECONDS = 2.0  # between two looks which workers there are
 POLL_SECONDS = 0.2  # how soon `cancelled` is noticed
 
 
@@ -40,12 +43,13 @@ class _Attempt(Generic[Item]):
     tries: int
     deaths: int  # how often Dask has given it up, since its workers died
     future: Future
+    lane: Lane[Item] | None = None  # None where it is tried again: another worker may fare better
 
 
 def run_windowed(
     client: Client,
     task: Callable[..., Any],
-    items: Iterable[Item],
+    items: Iterable[Item] | Divisible[Item],
     *,
     window: int,
     key_prefix: str,
@@ -61,8 +65,8 @@ def run_windowed(
     ----------
     task : callable
         A module-level function; it may run twice, or on a worker that dies, and must then give the same.
-    items : iterable
-        Taken lazily, a window ahead.
+    items : iterable or Divisible
+        Taken lazily, a window ahead. Of work that is divided each worker gets parts of its own, see `pipeline.lanes`.
     window : int
         Tasks submitted and not done, >= 1; a few for each worker thread keep all of them busy.
     key_prefix : str
@@ -98,10 +102,10 @@ def run_windowed(
     """
     limit = settings().block_retries if retries is None else retries
     run: _Run[Item] = _Run(client, task, key_prefix, shared)
-    todo = enumerate(items)
+    lanes = Lanes(items, window)
     failures: list[Failure[Item]] = []
     try:
-        run.submit_new(itertools.islice(todo, window))
+        run.submit_new(lanes)
         while run.flying:
             for attempt, error, result in run.finished(cancelled):
                 if error is None:
@@ -115,7 +119,7 @@ def run_windowed(
                     failures.append(Failure(attempt.item, error))
                 else:
                     raise _explained(error, attempt)
-            run.submit_new(itertools.islice(todo, window - len(run.flying)))
+            run.submit_new(lanes)
     except BaseException:
         run.abandon()
         raise
@@ -147,14 +151,23 @@ class _Run(Generic[Item]):
         self._task = task
         self._prefix = key_prefix
         self._values = list(shared)
-        # A task's result and not scattered data: Dask makes it again when the worker that holds it dies.
-        self._shared = [self._share(number, f"{key_prefix}-shared-{number}") for number in range(len(shared))]
+        # A task's result and not scattered data: Dask makes it again when the worker that holds it dies. The word comes
+        # first, since Dask groups tasks by the words that a key begins with: in one group with those that take them,
+        # all first tasks went to the few workers that had a value, and ten workers did a tenth less.
+        self._shared = [self._share(number, f"shared-{key_prefix}-{number}") for number in range(len(shared))]
         self._done: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._looked = -math.inf
         self.flying: dict[str, _Attempt[Item]] = {}
 
-    def submit_new(self, numbered: Iterable[tuple[int, Item]]) -> None:
-        for number, item in numbered:
-            self._submit(item, tries=1, deaths=0, key=f"{self._prefix}-{number}")
+    def submit_new(self, lanes: Lanes[Item]) -> None:
+        """Submit what there is room for."""
+        if lanes.divided and time.monotonic() > self._looked + LOOK_SECONDS:
+            self._looked = time.monotonic()
+            with contextlib.suppress(Exception):  # a scheduler that is busy, or away for a moment
+                threads = self._client.sync(self._client.scheduler.ncores_running, callback_timeout=LOOK_SECONDS)
+                lanes.follow(threads, settings().window_per_thread)
+        for lane, number, item in lanes.deal(len(self.flying)):
+            self._submit(item, tries=1, deaths=0, key=f"{self._prefix}-{number}", lane=lane)
 
     def repeat(self, attempt: _Attempt[Item]) -> None:
         """Run it again under a new key, since Dask keeps an error under the old one."""
@@ -172,9 +185,10 @@ class _Run(Generic[Item]):
     def _share(self, number: int, key: str) -> Future:
         return self._client.submit(_keep, self._values[number], key=key)
 
-    def _submit(self, item: Item, *, tries: int, deaths: int, key: str) -> None:
-        future = self._client.submit(self._task, *self._shared, item, key=key)
-        self.flying[key] = _Attempt(item, tries, deaths, future)
+    def _submit(self, item: Item, *, tries: int, deaths: int, key: str, lane: Lane[Item] | None = None) -> None:
+        where = {} if lane is None or lane.address is None else {"workers": lane.address, "allow_other_workers": True}
+        future = self._client.submit(self._task, *self._shared, item, key=key, **where)
+        self.flying[key] = _Attempt(item, tries, deaths, future, lane)
         future.add_done_callback(lambda done: self._done.put(done.key))
 
     def finished(self, cancelled: Callable[[], bool] | None) -> Iterator[tuple[_Attempt[Item], Exception | None, Any]]:
@@ -184,6 +198,9 @@ class _Run(Generic[Item]):
             while True:
                 keys.add(self._done.get_nowait())
         attempts = [self.flying.pop(key) for key in keys if key in self.flying]
+        for attempt in attempts:
+            if attempt.lane is not None:
+                attempt.lane.flying -= 1
         good = [attempt for attempt in attempts if attempt.future.status == "finished"]
         try:
             results = dict(zip(good, self._client.gather([attempt.future for attempt in good]), strict=True))
