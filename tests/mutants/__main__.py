@@ -58,8 +58,10 @@ def _judge_all(waiting: list[tuple[Mutant, dict[str, Any]]], out: Path) -> None:
     workshop = Workshop(out.parent.resolve())
     files = {file for mutant, _ in waiting for file in mutant.target.test_files}
     began = time.monotonic()
-    workshop.measure(files)
-    print(f"{len(files)} test files pass, {time.monotonic() - began:.0f} s", flush=True)
+    failing = workshop.measure(files)
+    print(f"{len(files)} test files without mutation: {time.monotonic() - began:.0f} s", flush=True)
+    if failing:
+        print("fail anyway, and are left out:", *failing, flush=True)
     for number, (mutant, said) in enumerate(waiting, 1):
         verdict = workshop.judge(mutant)
         with out.open("a") as file:

@@ -71,7 +71,10 @@ AREAS: dict[str, tuple[Target, ...]] = {
         *_targets("numba_ops", "census", "test_measurement"),
         *_targets("numba_ops", "boxes projection"),
     ),
-    "plan": _targets("pipeline", "plan task_memory blocks chunks", "test_plan", "test_footprint"),
+    "plan": (
+        *_targets("pipeline", "plan blocks chunks", "test_plan"),
+        *_targets("pipeline", "task_memory", "test_plan", "test_footprint"),
+    ),
     "cache keys": (
         *_targets("pipeline", "prediction", "test_run_modes", functions=("run_digest",)),
         *_targets("pipeline", "project", "test_project", functions=("_digest",)),
@@ -95,7 +98,9 @@ AREAS: dict[str, tuple[Target, ...]] = {
     "thresholding": _targets("pipeline", "thresholding smoother threshold_options", "test_label_run"),
     "job store": _targets("pipeline/jobs", "claims store job lease database outbox request", *_JOBS),
     "request boxes": (
-        *_targets("web", "boxes roi chunk_keys tiles", "web/test_old_captures", "web/test_api", "web/test_virtual"),
+        *_targets("web", "boxes", "web/test_old_captures", "web/test_old_prediction"),
+        *_targets("web", "roi", "web/test_api"),
+        *_targets("web", "chunk_keys tiles", "web/test_virtual"),
         *_targets("pipeline", "region indexing"),
         *_targets("pipeline/serving", "levels", *_SERVED),
     ),
