@@ -22,6 +22,7 @@ from pipeline.errors import PlanError
 from pipeline.job_settings import JobSettings
 from pipeline.server_settings import ServerSettings
 from pipeline.setting import MIB, row
+from pipeline.suggestion import did_you_mean
 
 PREFIX = "VOXELFOREST_"
 PARTS = (ServerSettings, JobSettings, ClusterSettings)
@@ -121,6 +122,13 @@ def settings() -> Settings:
         annotation = Settings.model_fields[str(first["loc"][0])].annotation if first["loc"] else None
         given = "" if SecretStr in get_args(annotation) else f"={first['input']!s}"
         raise PlanError(f"{name}{given} is not usable: {first['msg']}", code="setting") from None
+
+
+def unknown_variables() -> dict[str, str]:
+    """Variables of the environment that look like settings and are none, each with what may have been meant."""
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    found = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+    return {name: f"no such setting{did_you_mean(name, known)}" for name in found}
 
 
 def child_environment(**values: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 from packaging.requirements import Requirement
 
-from pipeline.config import settings
+from pipeline.config import settings, unknown_variables
 from pipeline.description import Section
 from pipeline.volume_description import readable_bytes
 
@@ -55,6 +55,7 @@ def diagnose(scheduler: str | None = None) -> tuple[tuple[Section, ...], dict[st
         "data_dir": str(data),
         "disk_free_bytes": disk.free,
         "missing_by_extra": _missing_by_extra(),
+        "unknown_variables": unknown_variables(),
         "scheduler": None if scheduler is None else _ask_scheduler(scheduler),
     }
     return _sections(document), document
@@ -96,6 +97,7 @@ def _sections(document: dict[str, Any]) -> tuple[Section, ...]:
         Section("Machine", (), machine),
         Section("Packages", (), tuple(document["packages"].items())),
         Section("Extras", ("extra", "", "for"), extras),
+        *([Section("Variables", (), tuple(unknown.items()))] if (unknown := document["unknown_variables"]) else []),
         *([_scheduler_section(document["scheduler"])] if document["scheduler"] else []),
     )
 

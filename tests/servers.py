@@ -199,5 +199,7 @@ def _wait_until_ready(process: subprocess.Popen[str], log: Path) -> str:
     reader.start()
     reader.join(START_SECONDS)
     said = lines[0] if lines else ""
+    if said.startswith("{"):  # for programs
+        return str(json.loads(said)["listening"])
     assert said.startswith(READY), f"the server said {said!r}\n{log.read_text(encoding='utf-8')[-4000:]}"
     return said.removeprefix(READY).strip()

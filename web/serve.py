@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.options import Axes, Dataset, Level
+from pipeline.options import AsJson, Axes, Dataset, Level
 
 if TYPE_CHECKING:
     import socket
@@ -56,6 +56,7 @@ def serve(
     axes: Axes = None,
     level: Level = 0,
     max_size: MaxSize = None,
+    as_json: AsJson = False,
 ) -> None:
     """Serve volumes and what projects make of them: a page, viewers' formats, an API."""
     from pipeline.cluster import EC2, LOCAL_NAMES, check_scheduler
@@ -83,7 +84,7 @@ def serve(
         tell("making ready; the first start on a machine compiles kernels, which takes about a minute")
         return Engine(catalogue, scheduler=scheduler, workers=own, cache_bytes=cache_bytes)
 
-    server = Server(make_engine, options, _bind(host, port), processes, threads, scheduler, own)
+    server = Server(make_engine, options, _bind(host, port), processes, threads, scheduler, own, as_json)
     raise typer.Exit(server.run())
 
 

@@ -6,6 +6,7 @@ since threads and connections do not survive one. It is ready when its kernels a
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import socket
@@ -54,6 +55,8 @@ class Server:
         Where jobs are computed, as in `pipeline.cluster.connect`.
     workers : int, optional
         Threads or processes that compute a job, where they are started here.
+    as_json : bool
+        Whether what it says is for programs.
     """
 
     make_engine: Callable[[Tell], Engine]
@@ -63,6 +66,7 @@ class Server:
     threads: int
     scheduler: str = "threads"
     workers: int | None = None
+    as_json: bool = False
 
     def run(self) -> int:
         """Serve until told to stop; returns the exit code, of an error that has been printed."""
@@ -151,7 +155,7 @@ class _Application(BaseApplication):
             return create_app(self._engine, self._server.options)
         except PipelineError as error:
             if self._speaks or self._again:
-                console.show_error(error.message, error.exit_code, False, error.code)
+                console.show_error(error.message, error.exit_code, self._server.as_json, error.code)
             self._code = BAD_INPUT if error.exit_code == 2 else Arbiter.WORKER_BOOT_ERROR
             sys.exit(self._code)
 
@@ -169,7 +173,7 @@ class _Application(BaseApplication):
 
     def _tell(self, text: str) -> None:
         if self._speaks:
-            console.show_note(text, as_json=False)
+            console.show_note(text, self._server.as_json)
 
     def _take_turn(self) -> bool:
         try:
@@ -179,7 +183,8 @@ class _Application(BaseApplication):
 
     def _announce(self, _worker: Any) -> None:
         if self._speaks:
-            print(f"listening on {self._url}", flush=True)
+            document = json.dumps({"listening": self._url})
+            print(document if self._server.as_json else f"listening on {self._url}", flush=True)
 
     def _leave(self, _arbiter: Any, worker: Any) -> None:
         """Called in a process that ends: no thread is waited for, none is torn down in native code."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.errors import MissingExtraError, PipelineError, VolumeError
 from pipeline.formats.source import NO_ZARR, Source, one_line
+from pipeline.suggestion import did_you_mean
 
 VENDOR_SUFFIXES = (
     *(".czi", ".lif", ".nd2", ".ims", ".oib", ".oif", ".lsm", ".vsi", ".svs", ".scn"),
@@ -108,8 +109,9 @@ def _open_remote(url: str, scheme: str, dataset: str | None, level: int) -> Sour
             raise VolumeError(f"{url}: volumes of the archive have no dataset and no level; ?channel=NAME chooses")
         return _open(_named("boss"), url)
     if scheme not in REMOTE_SCHEMES:
-        known = ", ".join(sorted((*REMOTE_SCHEMES, "precomputed", "boss")))
-        raise VolumeError(f"{url}: {scheme}:// is not read; known schemes are {known}, and plain paths")
+        known = sorted((*REMOTE_SCHEMES, "precomputed", "boss"))
+        said = f"{scheme}:// is not read; known schemes are {', '.join(known)}, and plain paths"
+        raise VolumeError(f"{url}: {said}{did_you_mean(scheme, known)}")
     container, mark, inner = url.partition(".n5")
     if mark and (not inner or inner.startswith("/")):
         name = "/".join(part for part in (inner.strip("/"), dataset) if part)

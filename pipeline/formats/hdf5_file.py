@@ -18,6 +18,7 @@ from pipeline.formats.hdf5_chunks import check_filters
 from pipeline.formats.source import one_line
 from pipeline.hdf5_heap import global_heaps_are_sound
 from pipeline.hdf5_objects import RawObjects, object_address
+from pipeline.suggestion import did_you_mean
 
 LISTED = 50  # datasets that an error lists
 MOST_ATTRIBUTE_BYTES = 1 << 20
@@ -65,7 +66,8 @@ class Hdf5File:
         for depth, part in enumerate(parts):
             link = self._checked(node).get(part, getlink=True) if isinstance(node, h5py.Group) else None
             if link is None:
-                raise VolumeError(f"{self.path}: no dataset {name!r} inside; it holds {self._listing()}")
+                near = did_you_mean(name.strip("/"), self._arrays())
+                raise VolumeError(f"{self.path}: no dataset {name!r} inside; it holds {self._listing()}{near}")
             if not isinstance(link, h5py.HardLink):
                 where = f"{self.path}: {'/'.join(parts[: depth + 1])!r}"
                 raise VolumeError(f"{where} is a link to elsewhere; only data of the file itself is read")

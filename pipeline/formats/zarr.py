@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -35,6 +36,7 @@ from pipeline.formats.zarr_documents import (
 )
 from pipeline.formats.zarr_folder import Folder
 from pipeline.formats.zarr_store import guarded_store, settle
+from pipeline.suggestion import did_you_mean
 
 LISTED = 50  # images that an error lists
 
@@ -110,14 +112,16 @@ def _find(folder: Folder, path: str, level: int) -> tuple[Node, Node | None]:
     node = read_node(folder, path)
     if node is None:
         folder.check_bucket()
-        text = f"{folder.url}: no Zarr array or group at {path or '/'!r}; it holds {_listing(folder, '')}"
+        found = list(images(folder, ""))
+        near = did_you_mean(path, (one.path for one in found))
+        text = f"{folder.url}: no Zarr array or group at {path or '/'!r}; it holds {_listing(found)}{near}"
         raise VolumeError(text, code=NO_ZARR)
     if not node.is_array and not node.levels:
         found = list(images(folder, path))
         if not found:
             raise VolumeError(f"{folder.url}: no array of two or more dimensions below {path or '/'!r}")
         if len(found) > 1:
-            text = f"{folder.url}: holds {_listing(folder, path)}; choose one with dataset= or --dataset"
+            text = f"{folder.url}: holds {_listing(found)}; choose one with dataset= or --dataset"
             raise VolumeError(text)
         node = found[0]
     if not node.is_array:
@@ -147,10 +151,9 @@ def _image_of(folder: Folder, array: Node) -> Node | None:
     return None
 
 
-def _listing(folder: Folder, path: str) -> str:
-    found = [str(node) for node in images(folder, path)]
+def _listing(found: Sequence[Node]) -> str:
     more = [f"and {len(found) - LISTED} more"] if len(found) > LISTED else []
-    return "; ".join(found[:LISTED] + more) or "no array of two or more dimensions"
+    return "; ".join([str(node) for node in found[:LISTED]] + more) or "no array of two or more dimensions"
 
 
 def _describe(folder: Folder, node: Node, image: Node | None) -> ZarrSource:

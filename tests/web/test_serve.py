@@ -46,7 +46,9 @@ def test_it_says_where_and_stops_cleanly(raw: Path, tmp_path: Path) -> None:
         assert "axes yx" in server.log.read_text(encoding="utf-8")
         assert server.process.stdout is not None
         assert stop(server.process) == 0
-    with serving(raw, folder=tmp_path) as server:
+    with serving(raw, "--json", folder=tmp_path) as server:
+        assert server.url.startswith("http://127.0.0.1:")
+        assert "axes yx" in server.logged()[0]["text"]
         assert stop(server.process, signal.SIGINT) == 0
 
 
