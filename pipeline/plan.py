@@ -26,6 +26,9 @@ SHARES = 8  # blocks that a small volume is cut into at least, where chunks allo
 # Of a task; no block grows beyond. Imports and compiled code apart (85 MiB of 350 that a run on two threads may take),
 # a run holds two tasks and what the memory allocator keeps beside them. Blocks of twice the size are no faster.
 COMFORTABLE = 96 * MIB
+# Blocks of a run from which on they may grow to what `task_memory` allows: each takes the scheduler's time, and halos
+# are read again. Such a run is for machines that are there for it.
+MANY = 100_000
 CHUNK_BYTES = 64 * MIB  # of the widest result: 64^3 voxels of 64 float32 channels; features can have hundreds
 
 
@@ -165,7 +168,9 @@ def make(
         return task_bytes(block, image, np.dtype(dtype).itemsize, n_channels, stages, stacks, results)
 
     halo = sum_halos(stacks)
-    block = _choose_block(region.shape, chunk, halo[0], cost, limits)
+    block = _choose_block(region.shape, chunk, halo[0], cost, limits, min(limits.task_memory, COMFORTABLE))
+    if math.prod(grid_shape(region, block)) > MANY:
+        block = _choose_block(region.shape, chunk, halo[0], cost, limits, limits.task_memory)
     return Plan(image, region, n_channels, dtype, stacks, halo, chunk, block, results, cost(block))
 
 
@@ -209,8 +214,10 @@ def choose_chunk(shape: Sequence[int], voxels: int) -> Index:
     return 1, z, y, x
 
 
-def _choose_block(shape: Index, chunk: Index, halo_z: int, cost: Callable[[Index], int], limits: Settings) -> Index:
-    """Grow whole chunks, first along z until the halo's planes count little, then in the plane."""
+def _choose_block(
+    shape: Index, chunk: Index, halo_z: int, cost: Callable[[Index], int], limits: Settings, memory: int
+) -> Index:
+    """Grow whole chunks into `memory`, first along z until the halo's planes count little, then in the plane."""
     most = min(limits.block_voxels, max(math.prod(shape) // SHARES, 1))
     if cost(chunk) > limits.task_memory:
         raise PlanError(
@@ -229,7 +236,7 @@ def _choose_block(shape: Index, chunk: Index, halo_z: int, cost: Callable[[Index
                 for axis in order
                 if (candidate := _double(block, axis, shape)) != block
                 and math.prod(candidate) <= most
-                and cost(candidate) <= min(limits.task_memory, COMFORTABLE)
+                and cost(candidate) <= memory
             ),
             None,
         )

@@ -16,7 +16,8 @@ BLOCK = (1, 8, 8, 8)
 
 def _run(lanes: Lanes[Box], changes: dict[int, dict[str, int]], seed: int = 0) -> list[tuple[str | None, Box]]:
     """Finish tasks in any order; `changes` says which workers there are from which task on."""
-    chance, done = random.Random(seed), []
+    chance = random.Random(seed)
+    done: list[tuple[str | None, Box]] = []
     flying: list[tuple[Lane[Box], Box]] = []
     while True:
         if len(done) in changes:

@@ -14,7 +14,7 @@ from pipeline.blocks import Box, grid_shape
 from pipeline.config import Settings
 from pipeline.errors import PlanError
 from pipeline.features import FeatureSelection
-from pipeline.plan import CHUNK_BYTES, Plan, build_stack, choose_chunk, make
+from pipeline.plan import CHUNK_BYTES, COMFORTABLE, MANY, Plan, build_stack, choose_chunk, make
 from pipeline.project import Project, open_project
 from tests.models import full_selection, grow_forest, make_project, make_stage
 from tests.oracles import GOLDEN, features_of
@@ -85,6 +85,18 @@ def test_numbers_of_ten_million_blocks_are_cheap() -> None:
     plan = plan_of((1, 13_800, 13_800, 13_800), DEEP, limits=Settings(block_voxels=64**3))
     assert plan.n_tasks == 216**3
     assert 1 < plan.read_bytes / 13_800**3 < 2
+
+
+def test_blocks_of_very_many_use_the_memory_that_there_is() -> None:
+    """A hundred thousand comfortable blocks become fewer and larger ones; ninety thousand stay."""
+    project = blank_project(full_selection((1.0, 1.6), in_2d=False))
+    limits = Settings(block_voxels=256**3, task_memory=ByteSize(1 << 30))
+    small, large = (plan_of((1, edge, edge, edge), project, limits=limits) for edge in (4_000, 14_000))
+    assert small.task_bytes <= COMFORTABLE < large.task_bytes <= limits.task_memory
+    assert small.n_tasks < MANY
+    assert math.prod(large.block) >= 4 * math.prod(small.block)
+    alone = plan_of((1, 14_000, 14_000, 14_000), project, limits=Settings(task_memory=ByteSize(COMFORTABLE)))
+    assert alone.block == small.block
 
 
 @pytest.mark.parametrize("in_2d", [False, True])
