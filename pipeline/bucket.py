@@ -10,6 +10,7 @@ import asyncio
 import atexit
 import functools
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import s3fs
@@ -58,6 +59,30 @@ class Bucket:
         """The keys that begin with `prefix`."""
         return sync(self._keys(prefix))
 
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """The keys that begin with `prefix`, and the bytes of each object."""
+        return {entry["Key"]: entry["Size"] for entry in sync(self._entries(prefix))}
+
+    def about(self, key: str) -> dict[str, Any] | None:
+        """What the bucket knows of an object: ``ContentLength``, ``LastModified``, ``ETag``; None if there is none."""
+        try:
+            return sync(self._call("head_object", key, Key=key))
+        except FileNotFoundError:
+            return None
+
+    def part(self, key: str, start: int, stop: int) -> bytes | None:
+        """A part of an object, None if there is none."""
+        return sync(self.get_async(key, start=start, end=stop))
+
+    def put_files(self, files: Sequence[tuple[Path, str]]) -> None:
+        """Make or replace objects from files, all at once; a large file goes up in parts, and is there whole or not."""
+        sync(_all_of(self._put_file, files))
+
+    def sign(self, key: str, seconds: int) -> str:
+        """A URL by which an object can be read for a time without credentials."""
+        url: str = sync(self._system._url(f"{self.name}/{key}", expires=seconds))
+        return url
+
     def holds(self, prefix: str) -> bool:
         """Whether any key begins with `prefix`."""
         return sync(self._holds(prefix))
@@ -99,12 +124,22 @@ class Bucket:
         """Delete one object."""
         await self._call("delete_object", key, Key=key)
 
+    async def _put_file(self, pair: tuple[Path, str]) -> None:
+        path, key = pair
+        try:
+            await self._ask(lambda: self._system._put_file(str(path), f"{self.name}/{key}"), key)
+        except FileNotFoundError as error:
+            raise self._no_bucket() from error
+
     async def _keys(self, prefix: str) -> list[str]:
+        return [entry["Key"] for entry in await self._entries(prefix)]
+
+    async def _entries(self, prefix: str) -> list[dict[str, Any]]:
         page = await self._page(Prefix=prefix)
-        found = [entry["Key"] for entry in page.get("Contents", ())]
+        found = list(page.get("Contents", ()))
         while page.get("IsTruncated"):
             page = await self._page(Prefix=prefix, ContinuationToken=page["NextContinuationToken"])
-            found += [entry["Key"] for entry in page["Contents"]]
+            found += page["Contents"]
         return found
 
     async def _holds(self, prefix: str) -> bool:

@@ -73,6 +73,14 @@ class JobSettings(BaseSettings):
         20.0, "seconds", "How long a runner may be silent before another one takes over its job.", ge=0.5, le=3600
     )
     job_days: float = row(90.0, "days", "How long a job that has ended, and its results, are kept; 0 for ever.", ge=0)
+    job_results: str | None = row(
+        None,
+        "URL",
+        "Bucket that results of jobs are kept in, each below a prefix of its own: `s3://bucket/prefix`; without it "
+        "they stay in a folder below `data_dir`, where they are made in any case.",
+        shown="none",
+        pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_.=-]+)*/?$",
+    )
     job_parameters: dict[str, dict[str, str]] = row(
         {},
         "JSON",

@@ -9,11 +9,12 @@ from flask import Response, jsonify, request
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import SecretStr
 
-from pipeline.errors import ArchiveError, BusyError, FormError, TransientArchiveError
+from pipeline.errors import ArchiveError, BusyError, ConflictError, FormError, TransientArchiveError
 from pipeline.jobs import links
 from pipeline.jobs.form import parse_request
-from pipeline.jobs.job import NEEDS_TOKEN, Job
+from pipeline.jobs.job import DONE, NEEDS_TOKEN, Job
 from pipeline.jobs.request import Submission
+from pipeline.jobs.results import results_of
 from web import api_models as models
 from web.api import check_query
 from web.errors import HttpError
@@ -95,10 +96,16 @@ def list_mails(path: models.JobPath) -> Response:
 
 @blueprint.post("/jobs/<job>/share", tags=[JOBS], responses={200: models.ShareInfo})
 def share_job(path: models.JobPath) -> Response:
-    """A new link that shows a job for a time, without a log-in; or, by `public`, open it to everybody, or close it."""
-    fields = read_fields(allowed=("public",))
+    """A new link that shows a job for a time, without a log-in; or, by `public`, open it to everybody, or close it.
+
+    With `file`, the link leads to one file of results that lie in a bucket, which answers it itself; such a link lasts
+    a week at most, and cannot be withdrawn.
+    """
+    fields = read_fields(allowed=("public", "file"))
     job = find_store().get(path.job)
-    if "public" in fields:
+    if "file" in fields:
+        link = links.sign_file(results_of(finished(job)), fields["file"])
+    elif "public" in fields:
         publish(job, fields["public"])
         link = links.page_link(job.id, base_url(), public=is_public(job))
     else:
@@ -204,6 +211,19 @@ def start_again(job_id: str, token: str) -> Job:
         return store.retry(job_id, SecretStr(check_token(given)))
     except ArchiveError as error:
         raise FormError({"token": error.message}) from None
+
+
+def finished(job: Job) -> Job:
+    """The job itself.
+
+    Raises
+    ------
+    ConflictError
+        If it has no results.
+    """
+    if job.state != DONE:
+        raise ConflictError(f"job {job.id} is {job.state}: there are no results", "results")
+    return job
 
 
 def make_link(job: Job) -> links.Link:

@@ -19,7 +19,7 @@ from pipeline.jobs import links, outbox
 from pipeline.jobs.job import DONE, Job
 from pipeline.jobs.links import Link
 from pipeline.jobs.outbox import Mail
-from pipeline.jobs.result_files import list_results
+from pipeline.jobs.results import results_of
 from pipeline.jobs.store import JobStore
 
 LOG = logging.getLogger("web")
@@ -91,7 +91,7 @@ def describe_job(job: Job) -> Document:
         "stages": [asdict(stage) for stage in job.stages],
         "objects": job.results.get("objects"),
         "pushed": dict(job.results.get("pushed", {})),
-        "files": [f"{place}/results/{name}" for name in list_results(job.folder)] if job.state == DONE else [],
+        "files": [f"{place}/results/{name}" for name in results_of(job).list()] if job.state == DONE else [],
         "told": [mask(address) for address in job.people],
         "urls": {"self": f"/api/v1{place}", "events": f"/api/v1{place}/events", "page": place},
     }

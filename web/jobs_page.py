@@ -15,7 +15,7 @@ from pipeline.jobs.estimate import Estimate
 from pipeline.jobs.job import CANCELLED, DONE, FAILED, NEEDS_TOKEN, Event, Job
 from pipeline.jobs.letter import show_seconds
 from pipeline.jobs.mail import why_none_is_sent
-from pipeline.jobs.result_files import list_results
+from pipeline.jobs.results import results_of
 from pipeline.jobs.store import JobStore
 from pipeline.volume_description import readable_bytes
 from web import jobs_api, jobs_fields
@@ -195,7 +195,7 @@ def _answer_job(job: Job, errors: Mapping[str, str] | None = None, alert: str | 
 def _about(job: Job, place: str) -> dict[str, Any]:
     """What the page of a job tells to all who may see it."""
     done = job.state == DONE
-    files = list_results(job.folder) if done else {}
+    files = results_of(job).list() if done else {}
     return {
         "job": job,
         "place": place,

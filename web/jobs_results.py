@@ -17,11 +17,12 @@ from flask import Blueprint, Response, request
 from werkzeug.wrappers import Response as WsgiResponse
 from werkzeug.wsgi import wrap_file
 
-from pipeline.errors import ConflictError, UnknownError
+from pipeline.errors import UnknownError
 from pipeline.jobs import links
-from pipeline.jobs.job import DONE, Job
+from pipeline.jobs.job import Job
 from pipeline.jobs.picture import draw_job
-from pipeline.jobs.result_files import open_result_file
+from pipeline.jobs.results import results_of
+from web.jobs_api import finished
 from web.jobs_desk import find_store
 from web.jobs_page import answer_shared
 
@@ -43,13 +44,13 @@ blueprint = Blueprint("jobs_results", __name__)
 @blueprint.get("/jobs/<job_id>/results/<path:name>")
 def give_file(job_id: str, name: str) -> WsgiResponse:
     """A file of a job's results."""
-    return _send(_finished(find_store().get(job_id)), name)
+    return _send(finished(find_store().get(job_id)), name)
 
 
 @blueprint.get("/jobs/<job_id>/picture.png")
 def give_picture(job_id: str) -> WsgiResponse:
     """A picture of what was found: a plane of the data, with the detections on it."""
-    return _send_picture(_finished(find_store().get(job_id)))
+    return _send_picture(finished(find_store().get(job_id)))
 
 
 @blueprint.get("/shared/<key>/")
@@ -64,13 +65,13 @@ def show_shared(key: str) -> Response:
 @blueprint.get("/shared/<key>/results/<path:name>")
 def give_shared_file(key: str, name: str) -> WsgiResponse:
     """A file of results for those who have a link to them."""
-    return _send(_finished(_opened(key)), name)
+    return _send(finished(_opened(key)), name)
 
 
 @blueprint.get("/shared/<key>/picture.png")
 def give_shared_picture(key: str) -> WsgiResponse:
     """The picture for those who have a link."""
-    return _send_picture(_finished(_opened(key)))
+    return _send_picture(finished(_opened(key)))
 
 
 def _opened(key: str) -> Job:
@@ -82,28 +83,24 @@ def _opened(key: str) -> Job:
     return store.get(key)
 
 
-def _finished(job: Job) -> Job:
-    if job.state != DONE:
-        raise ConflictError(f"job {job.id} is {job.state}: there are no results", "results")
-    return job
-
-
 def _send(job: Job, name: str) -> WsgiResponse:
-    file, about = open_result_file(job.folder, name)
+    found = results_of(job).open(name)
     suffix = PurePosixPath(name).suffix or PurePosixPath(name).name
-    response = Response(wrap_file(request.environ, file), content_type=TYPES.get(suffix, "application/octet-stream"))
+    response = Response(
+        wrap_file(request.environ, found.file), content_type=TYPES.get(suffix, "application/octet-stream")
+    )
     response.direct_passthrough = True
-    response.content_length = about.st_size
-    response.set_etag(hashlib.sha256(f"{about.st_ino}.{about.st_mtime_ns}.{about.st_size}".encode()).hexdigest()[:32])
-    response.last_modified = about.st_mtime  # type: ignore[assignment]
+    response.content_length = found.size
+    response.set_etag(found.tag)
+    response.last_modified = found.changed  # type: ignore[assignment]
     response.headers["Cache-Control"] = REVALIDATED
     if suffix == ".html":
         response.headers["Content-Security-Policy"] = _report_policy()
     elif suffix in SAVED:
         response.headers["Content-Disposition"] = f'attachment; filename="{job.key}-{PurePosixPath(name).name}"'
     with contextlib.ExitStack() as unused:
-        unused.callback(file.close)  # by who reads the answer, unless nobody will
-        response.make_conditional(request, accept_ranges=True, complete_length=about.st_size)
+        unused.callback(found.file.close)  # by who reads the answer, unless nobody will
+        response.make_conditional(request, accept_ranges=True, complete_length=found.size)
         if request.method != "HEAD" and response.status_code != 304:
             unused.pop_all()
     return response
@@ -121,7 +118,7 @@ def _report_policy() -> str:
 
 
 def _send_picture(job: Job) -> WsgiResponse:
-    drawn = draw_job(job.folder)
+    drawn = draw_job(results_of(job))
     if drawn is None:
         raise UnknownError("There is nothing to draw in these results.", "file")
     response = Response(drawn, content_type="image/png")

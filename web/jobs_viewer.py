@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from pipeline.analyses.result import CLASSES, DATA, DETECTIONS, OBJECTS
-from pipeline.errors import PipelineError
 from pipeline.jobs.job import Job
-from pipeline.volume import Volume, open_raw
+from pipeline.jobs.results import Results, results_of
+from pipeline.volume import Volume
 from web import client_files
 from web.viewer_state import COLORED_CHANNELS, GREY_SHADER, PIXELS, UNITS, State
 
@@ -31,25 +30,25 @@ def make_viewer_url(job: Job, base: str, results: str) -> str | None:
     """
     if not client_files.find_folder():
         return None
-    state = make_job_state(job.folder, f"{base}{results}")
+    state = make_job_state(results_of(job), f"{base}{results}")
     if state is None:
         return None
     return f"{client_files.PLACE}#!{quote(json.dumps(state, separators=(',', ':')))}"
 
 
-def make_job_state(folder: Path, url: str) -> State | None:
-    """A Neuroglancer state of the images in a folder of results; None if there are none.
+def make_job_state(results: Results, url: str) -> State | None:
+    """A Neuroglancer state of the images among results; None if there are none.
 
     Parameters
     ----------
     url : str
-        Where the folder is served.
+        Where they are served.
     """
-    found = _open(folder / DETECTIONS)
+    found = results.volume(DETECTIONS)
     if found is None:
         return None
-    layers = _data_layers(_open(folder / DATA), f"{url}/{DATA}")
-    layers += _found_layers(folder, found, url)
+    layers = _data_layers(results.volume(DATA), f"{url}/{DATA}")
+    layers += _found_layers(results, found, url)
     axes = [axis for axis in "xyz" if axis in found.dims]
     lengths = dict(zip(found.dims, found.shape, strict=True))
     return {
@@ -63,13 +62,6 @@ def make_job_state(folder: Path, url: str) -> State | None:
         "layers": layers,
         "selectedLayer": {"layer": layers[0]["name"], "visible": False},
     }
-
-
-def _open(path: Path) -> Volume | None:
-    try:
-        return open_raw(path) if path.is_dir() else None
-    except PipelineError:
-        return None
 
 
 def _data_layers(data: Volume | None, url: str) -> list[State]:
@@ -98,16 +90,16 @@ def _data_layers(data: Volume | None, url: str) -> list[State]:
     return layers
 
 
-def _found_layers(folder: Path, found: Volume, url: str) -> list[State]:
+def _found_layers(results: Results, found: Volume, url: str) -> list[State]:
     layers: list[State] = []
-    if (folder / DETECTIONS / "labels" / OBJECTS).is_dir():
+    if results.volume(f"{DETECTIONS}/labels/{OBJECTS}") is not None:
         source = _source(found, f"{url}/{DETECTIONS}/labels/{OBJECTS}")
         layers.append({"type": "segmentation", "name": "detections", "source": source, "selectedAlpha": 0.5})
     else:
         source = _source(found, f"{url}/{DETECTIONS}")
         segments = {"segments": ["255"], "segmentColors": {"255": FOUND_COLOR}}
         layers.append({"type": "segmentation", "name": "detections", "source": source, **segments})
-    classes = _open(folder / CLASSES)
+    classes = results.volume(CLASSES)
     if classes is not None:
         source = _source(classes, f"{url}/{CLASSES}")
         shown = {"segments": list(CLASS_COLORS), "segmentColors": CLASS_COLORS}

@@ -131,18 +131,28 @@ def retry(job: JobId, token_file: TokenFile = None, as_json: AsJson = False) -> 
 
 
 @jobs.command()
-def share(job: JobId, as_json: AsJson = False) -> None:
+def share(
+    job: JobId,
+    file: Annotated[
+        str | None, typer.Option(help="One file of results that lie in a bucket, which answers the link itself.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Make a link that shows a job and its results without a log-in, for a time."""
     from pipeline.errors import PlanError
     from pipeline.jobs import links
     from pipeline.jobs.description import link_to_dict
+    from pipeline.jobs.results import results_of
     from pipeline.jobs.store import JobStore
 
     store = JobStore()
     found = _find(store, job)
-    with store.transaction() as connection:
-        link = links.make_link(connection, found.id)
-    if link.name is None:
+    if file is not None:
+        link = links.sign_file(results_of(found), file)
+    else:
+        with store.transaction() as connection:
+            link = links.make_link(connection, found.id)
+    if link.expires is None:
         text = "links are signed with VOXELFOREST_SECRET_KEY, which is not set; set the one that the server has"
         raise PlanError(text, code="secret_key")
     typer.echo(json.dumps(link_to_dict(link)) if as_json else link.url)

@@ -11,6 +11,7 @@ from pipeline.description import Section
 from pipeline.jobs.estimate import Estimate
 from pipeline.jobs.job import Job, StageProgress
 from pipeline.jobs.links import Link
+from pipeline.jobs.results import results_of
 from pipeline.volume_description import readable_bytes
 
 NO_RESULTS: dict[str, Any] = {"objects": None, "volumes": {}, "links": {}, "pushed": {}}
@@ -34,9 +35,8 @@ def to_dict(job: Job) -> dict[str, Any]:
         "started": _time(job.started),
         "ended": _time(job.ended),
         "stages": [asdict(stage) for stage in job.stages],
-        "folder": str(job.folder),
-        **NO_RESULTS,
-        **job.results,
+        "folder": results_of(job).url,
+        **{name: job.results.get(name, nothing) for name, nothing in NO_RESULTS.items()},
     }
 
 
@@ -50,7 +50,7 @@ def describe(job: Job) -> tuple[Section, ...]:
         ("data", f"{request.archive} {request.collection}/{request.experiment} {ranges}"),
         ("parameters", ", ".join(f"{name}={value}" for name, value in request.parameters.items()) or "none"),
         ("created", _time(job.created) or ""),
-        ("results", str(job.folder) if job.results else "none yet"),
+        ("results", results_of(job).url if job.results else "none yet"),
     ]
     if job.results:
         rows.append(("objects", str(job.results.get("objects"))))

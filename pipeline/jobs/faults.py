@@ -8,6 +8,7 @@ from pipeline.errors import ClusterError, PipelineError, StoreError, TokenError,
 
 Meaning = Literal["passes", "token", "stays"]
 LONGEST_REASON = 1000  # characters
+PASSING_CODES = ("locked", "bucket")  # of stores
 FINAL_CODES = ("versions", "pipeline")  # of clusters: no pause helps against these
 
 
@@ -30,7 +31,7 @@ def judge(error: BaseException) -> Meaning:
     if isinstance(error, ClusterError):
         return "stays" if error.code in FINAL_CODES else "passes"
     if isinstance(error, StoreError):  # a full disk stays full; a folder that somebody else writes is let go of
-        return "passes" if error.code == "locked" else "stays"
+        return "passes" if error.code in PASSING_CODES else "stays"
     if isinstance(error, PipelineError) or not isinstance(error, Exception):
         return "stays"
     from_dask = type(error).__module__.split(".")[0] == "distributed"

@@ -15,15 +15,20 @@ import secrets
 import sqlite3
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pipeline.config import settings
-from pipeline.errors import GoneError, UnknownError
+from pipeline.errors import ConflictError, GoneError, UnknownError
 from pipeline.jobs.fields import shorten
+
+if TYPE_CHECKING:
+    from pipeline.jobs.results import Results
 
 DAY = 86400.0
 PURPOSE = b"voxelforest: link to the results of a job\0"
 KEY = re.compile(r"([A-Za-z0-9_.-]{1,300})\.([0-9a-f]{12})\.([0-9]{1,12})\.([A-Za-z0-9_-]{43})", re.ASCII)
 NAME_BYTES = 6
+LONGEST_SIGNED = 7 * DAY  # of a link that a bucket answers; S3 takes no more
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS public_jobs (
@@ -102,6 +107,30 @@ def make_link(connection: sqlite3.Connection, job: str, base: str | None = None,
     where, value = ("name", row[0]) if mail is None else ("mail", mail)
     name, expires = connection.execute(f"SELECT name, expires FROM links WHERE {where} = ?", (value,)).fetchone()
     return Link(_url(base, job, name, expires), expires, name, now)
+
+
+def sign_file(results: Results, name: str) -> Link:
+    """A link that the bucket of results answers itself: to one file, for a time, which cannot be withdrawn.
+
+    Parameters
+    ----------
+    results : Results
+        Of one job.
+    name : str
+        Of the file.
+
+    Raises
+    ------
+    ConflictError
+        If the results lie in no bucket.
+    UnknownError
+        If there is no such file.
+    """
+    seconds = min(settings().link_days * DAY, LONGEST_SIGNED)
+    url = results.sign(name, seconds)
+    if url is None:
+        raise ConflictError("these results lie in a folder of the server: a link to the job shows all of them", "link")
+    return Link(url, int(time.time() + seconds))
 
 
 def links_of(connection: sqlite3.Connection, job: str, base: str | None = None) -> tuple[Link, ...]:

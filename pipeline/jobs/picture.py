@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import io
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -12,39 +11,41 @@ import numpy.typing as npt
 from pipeline.analyses.result import DATA, DETECTIONS, OBJECTS
 from pipeline.blocks import Box
 from pipeline.errors import PipelineError
+from pipeline.jobs.results import Results
 from pipeline.preview import draw_overlay, middle
-from pipeline.volume import Volume, open_raw
+from pipeline.volume import Volume
 
 LOOKED_AT = 64  # planes, evenly spread, that are looked at for the one where most is
 KEPT = 32  # pictures
 
 
-def draw_job(folder: Path) -> bytes | None:
+def draw_job(results: Results) -> bytes | None:
     """A PNG of results; None if there are no images among them.
 
     Parameters
     ----------
-    folder : Path
-        Of the results of one job.
+    results : Results
+        Of one job.
     """
     try:
-        return _draw(folder, (folder / DETECTIONS).stat().st_mtime_ns)
+        document = results.open(f"{DETECTIONS}/zarr.json")
+        document.file.close()
+        return _draw(results, document.tag)
     except (OSError, PipelineError):
         return None
 
 
 @functools.lru_cache(maxsize=KEPT)
-def _draw(folder: Path, _changed: int) -> bytes:
+def _draw(results: Results, _tag: str) -> bytes | None:
     from PIL import Image
 
-    found = open_raw(folder / DETECTIONS)
+    found, data = results.volume(DETECTIONS), results.volume(DATA)
+    if found is None:
+        return None
     box = _choose(found)
     mask = found.read(box)[0, 0, 0]
-    grey = np.zeros(mask.shape, np.float32)
-    if (folder / DATA).is_dir():
-        data = open_raw(folder / DATA)
-        grey = data.read(box)[0].mean(axis=0)[0]
-    picture = draw_overlay(grey, _labels(folder, box, mask))
+    grey = np.zeros(mask.shape, np.float32) if data is None else data.read(box)[0].mean(axis=0)[0]
+    picture = draw_overlay(grey, _labels(results, box, mask))
     target = io.BytesIO()
     Image.fromarray(picture).save(target, format="PNG")
     return target.getvalue()
@@ -60,10 +61,10 @@ def _choose(found: Volume) -> Box:
     return boxes[int(np.argmax(counts))] if max(counts) else part
 
 
-def _labels(folder: Path, box: Box, mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
+def _labels(results: Results, box: Box, mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
     """Ids where there are some, so that objects beside each other are told apart."""
-    labels = folder / DETECTIONS / "labels" / OBJECTS
-    if labels.is_dir():
-        values: npt.NDArray[np.uint64] = open_raw(labels).read(box)[0, 0, 0].astype(np.uint64)
+    labels = results.volume(f"{DETECTIONS}/labels/{OBJECTS}")
+    if labels is not None:
+        values: npt.NDArray[np.uint64] = labels.read(box)[0, 0, 0].astype(np.uint64)
         return values
     return (mask > 0).astype(np.uint64)

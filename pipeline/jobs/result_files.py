@@ -37,9 +37,9 @@ def open_result_file(folder: Path, path: str) -> tuple[BinaryIO, os.stat_result]
     UnknownError
         If there is no such file, or it is none of the results'.
     """
-    parts = path.split("/")
-    if len(parts) > MOST_PARTS or not all(PART.fullmatch(part) for part in parts):
+    if not is_allowed(path):
         raise _unknown(path)
+    parts = path.split("/")
     handle = -1
     try:
         handle = os.open(folder, FOLDER_FLAGS)
@@ -58,6 +58,12 @@ def open_result_file(folder: Path, path: str) -> tuple[BinaryIO, os.stat_result]
         os.close(file)
         raise _unknown(path)
     return os.fdopen(file, "rb"), about
+
+
+def is_allowed(path: str) -> bool:
+    """Whether a path can be one of a file of results."""
+    parts = path.split("/")
+    return len(parts) <= MOST_PARTS and all(PART.fullmatch(part) for part in parts)
 
 
 def list_results(folder: Path) -> dict[str, int]:

@@ -7,7 +7,8 @@ import time
 
 from pipeline.config import settings
 from pipeline.durability import write_errors
-from pipeline.jobs.job import ENDED
+from pipeline.jobs.job import DONE, ENDED
+from pipeline.jobs.results import PLACE, results_of
 from pipeline.jobs.store import JobStore
 
 DAY = 86400.0
@@ -21,12 +22,13 @@ def tidy(store: JobStore) -> int:
     Raises
     ------
     WriteError
-        If a folder cannot be removed.
+        If a folder cannot be removed, or a bucket does not do what is asked.
     """
     if not store.exists:
         return 0
     store.vault.sweep(store.secrets())
     with write_errors(store.folder):
+        _set_copies_aside(store)
         for left in store.folder.glob(f"*{REMOVED}"):
             shutil.rmtree(left)
     days = settings().job_days
@@ -39,8 +41,23 @@ def tidy(store: JobStore) -> int:
     return sum(_remove(store, job, before) for (job,) in rows)
 
 
+def _set_copies_aside(store: JobStore) -> None:
+    """Rename folders of results that were put into a bucket, whose removal a kill prevented."""
+    with store.transaction() as connection:
+        query = "SELECT id FROM jobs WHERE state = ? AND json_extract(results, ?) NOTNULL"
+        for (job,) in connection.execute(query, (DONE, f"$.{PLACE}")).fetchall():
+            if (store.folder / job).exists():
+                (store.folder / job).rename(store.folder / f"{job}{REMOVED}")
+
+
 def _remove(store: JobStore, job: str, before: float) -> bool:
-    """Remove a job, unless it was started again meanwhile: first its folder's name, then its row, then the files."""
+    """Remove a job, unless it was started again meanwhile: first its folder's name, then its row, then the files.
+
+    What lies in a bucket goes before all that, since a name without its row would never be found again.
+    """
+    found = store.get(job)
+    if found.state == DONE and PLACE in found.results:
+        results_of(found).remove()
     removed = [store.folder / f"{job}{ending}{REMOVED}" for ending in LEFTOVERS]
     with write_errors(store.folder), store.transaction() as connection:
         row = connection.execute("SELECT ended FROM jobs WHERE id = ?", (job,)).fetchone()

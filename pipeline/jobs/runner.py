@@ -18,6 +18,7 @@ from pipeline.jobs.faults import explain, judge
 from pipeline.jobs.job import Job
 from pipeline.jobs.lease import Lease
 from pipeline.jobs.recorder import Recorder
+from pipeline.jobs.results import FILES, PLACE, FolderResults, future_place
 from pipeline.jobs.store import JobStore
 from pipeline.progress import Progress
 
@@ -98,10 +99,15 @@ class _Attempt:
                 self._settle(lease, error)
             else:
                 self._claim.finish(results)
+                if PLACE in results:  # should this process die first, `retention` sees to it
+                    FolderResults(self._claim.job.folder).remove()
 
     def _work(self, lease: Lease) -> dict[str, Any]:
         request = self._claim.job.request
         progress = Progress(Recorder(self._claim, lease.is_over, self._hide))
+        place = future_place(self._claim.job)
+        if place is not None:
+            place.check()
         with self._open_archive() as archive:
             if request.push is not None:
                 archive.check_pushing(request.push)
@@ -116,6 +122,8 @@ class _Attempt:
             if request.push is not None and result.volumes:
                 self._claim.begin_pushing(results)
                 results["pushed"] = self._push(archive, request.push, result, lease, progress)
+        if place is not None:
+            results |= {PLACE: place.url, FILES: place.keep(result.folder, progress, lease.is_over)}
         return results
 
     @contextlib.contextmanager

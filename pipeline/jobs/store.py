@@ -15,6 +15,7 @@ from pipeline.jobs import outbox
 from pipeline.jobs.database import COLUMNS, Database, read_events, unknown_job
 from pipeline.jobs.job import ACTIVE, CANCELLED, DONE, ENDED, FAILED, NEEDS_TOKEN, QUEUED, Event, Job
 from pipeline.jobs.request import Submission
+from pipeline.jobs.results import results_of
 
 BUSY_SECONDS = 60.0  # after which it is worth while to ask a full queue again
 
@@ -38,7 +39,7 @@ class JobStore(Database):
         WriteError
             If it cannot be kept.
         """
-        now = time.time()
+        now, lost = time.time(), self._is_lost(submission.digest)
         with self._kept(submission.token) as secret, self.transaction() as connection:
             row = connection.execute("SELECT id FROM jobs WHERE digest = ?", (submission.digest,)).fetchone()
             if row is None:
@@ -50,7 +51,7 @@ class JobStore(Database):
             told = _add_person(connection, job_id, submission.email, now)
             job = self.read_job(connection, job_id)
             if row is not None:
-                job = self._join(connection, job, submission, secret, told)
+                job = self._join(connection, job, submission, secret, told=told, lost=lost)
             return job, row is None
 
     def get(self, job: str) -> Job:
@@ -168,6 +169,15 @@ class JobStore(Database):
             if secret is not None and secret not in self.secrets():
                 self.vault.erase(secret)
 
+    def _is_lost(self, digest: str) -> bool:
+        """Whether a job is done whose results were removed; asked before any transaction, since a bucket takes time."""
+        if not self.exists:
+            return False
+        with self.connect() as connection:
+            row = connection.execute("SELECT id FROM jobs WHERE digest = ? AND state = ?", (digest, DONE)).fetchone()
+            job = self.read_job(connection, row[0]) if row is not None else None
+        return job is not None and not results_of(job).exists()
+
     def _insert(self, connection: sqlite3.Connection, submission: Submission, secret: str | None, now: float) -> None:
         request, job = submission.request, submission.id
         connection.execute(
@@ -189,11 +199,18 @@ class JobStore(Database):
         )
 
     def _join(
-        self, connection: sqlite3.Connection, job: Job, submission: Submission, secret: str | None, told: bool
+        self,
+        connection: sqlite3.Connection,
+        job: Job,
+        submission: Submission,
+        secret: str | None,
+        *,
+        told: bool,
+        lost: bool,
     ) -> Job:
         """What becomes of a job that somebody asks for again."""
-        lost = job.state == DONE and not job.folder.exists()
-        if job.state in (FAILED, CANCELLED) or lost or (job.state == NEEDS_TOKEN and secret is not None):
+        gone = lost and job.state == DONE
+        if job.state in (FAILED, CANCELLED) or gone or (job.state == NEEDS_TOKEN and secret is not None):
             return self._start_again(connection, job, secret, own=submission.token is not None)
         if job.state == DONE and told and submission.email is not None:
             outbox.queue(connection, job, DONE, (submission.email,))
