@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.mutants.areas import ROOT, Mutant, sample
-from tests.mutants.workshop import Workshop
+from tests.mutants.workshop import Workshop, preload
 
 
 def describe(mutant: Mutant) -> dict[str, Any]:
@@ -55,6 +55,7 @@ def main() -> None:
 
 
 def _judge_all(waiting: list[tuple[Mutant, dict[str, Any]]], out: Path) -> None:
+    preload()
     workshop = Workshop(out.parent.resolve())
     files = {file for mutant, _ in waiting for file in mutant.target.test_files}
     began = time.monotonic()

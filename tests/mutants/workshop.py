@@ -4,26 +4,48 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import importlib
+import importlib.metadata
 import os
 import re
 import resource
 import shutil
 import signal
-import subprocess
 import sys
 import time
+import traceback
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
+import numba
 import psutil
+import pytest
 
+from numba_ops import _jit
 from tests.mutants.areas import ROOT, Mutant
 
+# What tests import from elsewhere.
+LIBRARIES = (
+    *(
+        "dask.array",
+        "distributed",
+        "flask",
+        "h5py",
+        "hypothesis.strategies",
+        "numcodecs",
+        "pandas",
+        "PIL.Image",
+        "rich",
+    ),
+    *("pydantic_settings", "scipy.ndimage", "sklearn.ensemble", "tifffile", "typer", "werkzeug.test", "xarray", "zarr"),
+)
 COPIED = ("numba_ops", "pipeline", "web", "tests", "docs", "pyproject.toml", "setup.cfg")
 LEAST_SECONDS = 90.0  # that a mutant's tests may take, whatever they took before
+BROKEN = 70  # exit code where pytest did not even begin
 MOST_BYTES = 12 << 30  # of address space: a mutant may ask for anything
 FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 
@@ -45,6 +67,13 @@ class Verdict:
     seconds: float
 
 
+class Ended(NamedTuple):
+    """Exit code, below 0 for a signal, and what pytest said."""
+
+    code: int
+    said: str
+
+
 class Workshop:
     """The copy, with compiled kernels of its own.
 
@@ -63,7 +92,7 @@ class Workshop:
         for name in COPIED:
             source, target = ROOT / name, self.tree / name
             if source.is_dir():
-                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", ".hypothesis"))
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", ".hypothesis", "mutants"))
             else:
                 shutil.copy2(source, target)
 
@@ -79,7 +108,7 @@ class Workshop:
         """
         report = self.folder / f"sound-{self._digest()}.xml"
         if not report.exists():
-            self._run([*sorted(files), f"--junitxml={report}"], self._environment("kernels"), None)
+            self._run([*sorted(files), f"--junitxml={report}"], self._environment("kernels", keep=True), None)
         for case in ET.parse(report).iter("testcase"):
             file = case.attrib["classname"].replace(".", "/") + ".py"
             self._seconds[file] = self._seconds.get(file, 0.0) + float(case.attrib["time"])
@@ -101,9 +130,9 @@ class Workshop:
                 deselected = [f"--deselect={name}" for name in self._failing]
                 ended = self._run([*files, "-x", *deselected], environment, max(LEAST_SECONDS, 4 * usual))
                 by = _first_failure(ended)
-                outcome = "survived" if ended.returncode == 0 else "caught"
-            except subprocess.TimeoutExpired as expired:
-                outcome, by = "caught", f"no end after {expired.timeout:.0f} s"
+                outcome = "survived" if ended.code == 0 else "caught"
+            except TimeoutError as error:
+                outcome, by = "caught", str(error)
         return Verdict(outcome, by, round(time.monotonic() - began, 1))
 
     def _digest(self) -> str:
@@ -122,65 +151,93 @@ class Workshop:
         finally:
             shutil.copy2(source, target)  # with its time: what is compiled of it is found by that
 
-    def _environment(self, kernels: str) -> dict[str, str]:
+    def _environment(self, kernels: str, keep: bool = False) -> dict[str, str]:
         here = {"PYTHONPATH": str(self.tree), "NUMBA_CACHE_DIR": str(self.folder / kernels)}
         # A source changed twice within a second would be taken for the one that was compiled first.
-        return {**os.environ, **here, "PYTHONDONTWRITEBYTECODE": "1"}
+        return here if keep else {**here, "PYTHONDONTWRITEBYTECODE": "1"}
 
     def _prepare_kernels(self, module: str, environment: dict[str, str]) -> None:
         """Compiled kernels for a mutated source: all but those of the module and of whatever imports it."""
         shutil.rmtree(environment["NUMBA_CACHE_DIR"], ignore_errors=True)
-        code = "from numba_ops._jit import CACHE_FOLDER; print(CACHE_FOLDER)"
-        found = subprocess.run(
-            [sys.executable, "-c", code], cwd=self.tree, env=environment, capture_output=True, text=True, check=True
-        )
+        numba.config.CACHE_DIR = environment["NUMBA_CACHE_DIR"]
+        _jit.__file__ = str(self.tree / "numba_ops" / "_jit.py")
         (sound,) = (self.folder / "kernels").glob("kernels-*")
         stale = _dependents(module, self.tree / "numba_ops")
         shutil.copytree(
             sound,
-            found.stdout.strip(),
-            dirs_exist_ok=True,
+            _jit.cache_folder(),
             ignore=lambda _, names: [name for name in names if name.partition(".")[0] in stale],
         )
 
-    def _run(
-        self, arguments: list[str], environment: dict[str, str], limit: float | None
-    ) -> subprocess.CompletedProcess[str]:
-        """Run pytest; whatever it has started ends with it."""
-        command = [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", *arguments]
-        process = subprocess.Popen(
-            command,
-            cwd=self.tree,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES)),
-        )
-        started = psutil.Process(process.pid)
+    def _run(self, arguments: list[str], environment: dict[str, str], limit: float | None) -> Ended:
+        """Run pytest in a fork, which has all libraries already; whatever it has started ends with it.
+
+        Raises
+        ------
+        TimeoutError
+        """
+        log = self.folder / "pytest.log"
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os._exit(_test(self.tree, arguments, environment, log))
+            except BaseException:
+                traceback.print_exc()
+                os._exit(BROKEN)
+        process, began = psutil.Process(pid), time.monotonic()
         try:
-            out, _ = process.communicate(timeout=limit)
-        except subprocess.TimeoutExpired:
-            for child in started.children(recursive=True):
+            while (status := os.waitpid(pid, os.WNOHANG))[0] == 0:
+                if limit is not None and time.monotonic() - began > limit:
+                    raise TimeoutError(f"no end after {limit:.0f} s")
+                time.sleep(0.05)
+            ended = Ended(os.waitstatus_to_exitcode(status[1]), log.read_text(errors="replace"))
+            assert ended.code != BROKEN, f"the tests could not be run at all:\n{ended.said}"
+            return ended
+        except TimeoutError:
+            for child in [*process.children(recursive=True), process]:
                 with suppress(psutil.NoSuchProcess):
                     child.kill()
+            os.waitpid(pid, 0)
             raise
         finally:
             with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        return subprocess.CompletedProcess(command, process.returncode, out, "")
+                os.killpg(pid, signal.SIGKILL)
 
 
-def _first_failure(ended: subprocess.CompletedProcess[str]) -> str:
+def preload() -> None:
+    """Import what tests import from elsewhere, so that forks need not; none of our own packages."""
+    for plugin in importlib.metadata.entry_points(group="pytest11"):
+        plugin.load()
+    for name in LIBRARIES:
+        importlib.import_module(name)
+
+
+def _test(tree: Path, arguments: list[str], environment: dict[str, str], log: Path) -> int:
+    """In a fork: be a process of the copy, and run pytest there."""
+    os.setsid()
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
+    with log.open("wb") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os.chdir(tree)
+    os.environ.update(environment)
+    numba.config.CACHE_DIR = environment["NUMBA_CACHE_DIR"]
+    sys.dont_write_bytecode = "PYTHONDONTWRITEBYTECODE" in environment
+    for name in [name for name in sys.modules if name.partition(".")[0] in COPIED]:
+        del sys.modules[name]  # that of the copy is taken
+    sys.path[:] = [str(tree), *(path for path in sys.path if Path(path).resolve() not in (ROOT, Path.cwd()))]
+    importlib.invalidate_caches()
+    loaded = "ignore::pytest.PytestAssertRewriteWarning"  # plugins are, already
+    return int(pytest.main(["-q", "--no-header", "-p", "no:cacheprovider", "-W", loaded, *arguments]))
+
+
+def _first_failure(ended: Ended) -> str:
     """What ended the tests."""
-    if ended.returncode == 0:
+    if ended.code == 0:
         return ""
-    if found := FAILED.search(ended.stdout):
+    if found := FAILED.search(ended.said):
         return found[1]
-    return f"signal {-ended.returncode}" if ended.returncode < 0 else f"exit code {ended.returncode}"
+    return f"signal {-ended.code}" if ended.code < 0 else f"exit code {ended.code}"
 
 
 def _dependents(module: str, package: Path) -> set[str]:
