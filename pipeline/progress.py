@@ -57,6 +57,9 @@ Event = Note | StageStarted | BlockDone | StageFinished
 Subscriber = Callable[[Event], None]
 
 
+MARKS = 600  # that a stage's pace is told from at most
+
+
 class Progress:
     """Passes events on to its subscribers, in the thread that reports.
 
@@ -141,6 +144,8 @@ class Pace:
 
     def record(self, done: float, at: float) -> None:
         """So much is done at that time."""
+        if len(self._marks) > 1 and at - self._marks[-2][0] < self.window / MARKS:
+            self._marks.pop()  # so that a thousand blocks a second leave no more than one
         self._marks.append((at, done))
         while len(self._marks) > 2 and self._marks[1][0] <= at - self.window:
             self._marks.popleft()
