@@ -1,4 +1,4 @@
-"""What Jupyter shows for projects and plans: the tables of `voxelforest info` and a drawing of the blocks, as HTML.
+"""What Jupyter shows for projects, plans and jobs: tables as the commands print them, blocks and progress drawn.
 
 Names come from files, so all text is escaped; nothing is loaded and no script is needed.
 """
@@ -29,6 +29,29 @@ def tables(sections: Sequence[Section]) -> str:
     '<h4>A &amp; B</h4><table><tbody><tr><td>name</td><td>&lt;i&gt;</td></tr></tbody></table>'
     """
     return "".join(_table(section) for section in sections)
+
+
+def bars(title: str, rows: Sequence[tuple[str, int, int, str]]) -> str:
+    """How far things are: a bar for each.
+
+    Parameters
+    ----------
+    title : str
+    rows : sequence of (str, int, int, str)
+        Name, what is done, of how much, and what is said beside it.
+
+    Examples
+    --------
+    >>> bars("", [("find", 1, 4, "3 s")])[29:]
+    '<tr><td>find</td><td><progress max="4" value="1"></progress></td><td>3 s</td></tr></tbody></table>'
+    """
+    lines = (
+        f"<tr><td>{html.escape(name)}</td>"
+        f'<td><progress max="{max(whole, 1)}" value="{done if whole else 1}"></progress></td>'
+        f"<td>{html.escape(said)}</td></tr>"
+        for name, done, whole, said in rows
+    )
+    return f"<h4>{html.escape(title)}</h4><table><tbody>{''.join(lines)}</tbody></table>"
 
 
 def _table(section: Section) -> str:

@@ -36,5 +36,6 @@ def make_job(state: str = DONE, *, event: int = 1, request: JobRequest = REQUEST
         "stages": (),
         "results": results if state == DONE else {},
         "folder": Path("/nowhere"),
+        "voxel_bytes": 1,
     }
     return Job(**{**fields, **changes})

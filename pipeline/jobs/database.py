@@ -30,7 +30,7 @@ WAIT_SECONDS = 30.0  # for another process that writes
 NO_ROOM = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN)
 COLUMNS = (
     "id, key, digest, channel, request, state, created, updated, started, ended, runs, event, cancel_asked, reason, "
-    "results"
+    "results, voxel_bytes"
 )
 
 

@@ -7,9 +7,11 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from pipeline import markup
 from pipeline.description import Section
 from pipeline.jobs.estimate import Estimate
 from pipeline.jobs.job import Job, StageProgress
+from pipeline.jobs.letter import show_seconds
 from pipeline.jobs.links import Link
 from pipeline.jobs.results import results_of
 from pipeline.volume_description import readable_bytes
@@ -44,11 +46,14 @@ def describe(job: Job) -> tuple[Section, ...]:
     """A job as tables: what it is, and how far its stages are."""
     request = job.request
     ranges = " ".join(f"{axis}={a}:{b}" for axis, (a, b) in zip("zyx", (request.z, request.y, request.x), strict=True))
+    size, channels = readable_bytes(request.voxels * job.voxel_bytes), len(request.channels)
+    cost = f"{request.voxels:,} voxels, {channels} channel{'s' if channels != 1 else ''}, {size} to read{_took(job)}"
     rows = [
         ("job", job.id),
         ("state", job.state if job.reason is None else f"{job.state}: {job.reason}"),
         ("data", f"{request.archive} {request.collection}/{request.experiment} {ranges}"),
         ("parameters", ", ".join(f"{name}={value}" for name, value in request.parameters.items()) or "none"),
+        ("cost", cost),
         ("created", _time(job.created) or ""),
         ("results", results_of(job).url if job.results else "none yet"),
     ]
@@ -58,6 +63,12 @@ def describe(job: Job) -> tuple[Section, ...]:
     stages = tuple((stage.name, *_amounts(stage)) for stage in job.stages)
     sections = [Section(request.pipeline, (), tuple(rows))]
     return (*sections, Section("Stages", ("stage", "blocks", "read", "left"), stages)) if stages else tuple(sections)
+
+
+def to_html(job: Job) -> str:
+    """A job as Jupyter shows it: the same tables, and a bar for each stage."""
+    stages = [(stage.name, *_done(stage), ", ".join(filter(None, _amounts(stage)))) for stage in job.stages]
+    return markup.tables(describe(job)[:1]) + (markup.bars("Stages", stages) if stages else "")
 
 
 def describe_list(jobs: Sequence[Job]) -> tuple[Section, ...]:
@@ -87,6 +98,17 @@ def describe_estimate(cost: Estimate) -> str:
         f"{cost.voxels:,} voxels in {cost.channels} channels, {readable_bytes(cost.bytes)} to read, "
         f"about {minutes} min, {readable_bytes(cost.memory)} of memory"
     )
+
+
+def _took(job: Job) -> str:
+    """How long it took, or has taken."""
+    if job.started is None:
+        return ""
+    return f", {show_seconds((job.ended or job.updated) - job.started)}{'' if job.ended else ' so far'}"
+
+
+def _done(stage: StageProgress) -> tuple[int, int]:
+    return (1, 1) if stage.finished else (stage.blocks_done, stage.blocks)
 
 
 def _amounts(stage: StageProgress) -> tuple[str, str, str]:

@@ -140,6 +140,8 @@ class Job:
         URL).
     folder : Path
         For its results; made when it first runs.
+    voxel_bytes : int
+        Read from the archive for a voxel, all channels together.
     """
 
     id: str
@@ -160,6 +162,13 @@ class Job:
     stages: tuple[StageProgress, ...]
     results: Mapping[str, Any]
     folder: Path
+    voxel_bytes: int
+
+    def _repr_html_(self) -> str:
+        """What Jupyter shows: what the job is, costs and came to, and a bar for each stage."""
+        from pipeline.jobs.description import to_html  # which needs this module
+
+        return to_html(self)
 
     @property
     def finished(self) -> bool:
