@@ -42,7 +42,7 @@ def bars(title: str, rows: Sequence[tuple[str, int, int, str]]) -> str:
 
     Examples
     --------
-    >>> bars("", [("find", 1, 4, "3 s")])[29:]
+    >>> bars("", [("find", 1, 4, "3 s")])[23:]
     '<tr><td>find</td><td><progress max="4" value="1"></progress></td><td>3 s</td></tr></tbody></table>'
     """
     lines = (
