@@ -15,7 +15,7 @@ import typer
 
 from pipeline import analyses
 from pipeline.errors import AnalysisError
-from pipeline.options import AsJson, Axes, Dataset, Level, Scheduler, Workers
+from pipeline.options import AsJson, Axes, Dataset, Level, PerformanceReport, Scheduler, Workers
 from pipeline.prediction_command import Overwrite, Resume
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ COMMON: dict[str, tuple[Any, Any]] = {
     "level": (Level, 0),
     "scheduler": (Scheduler, "threads"),
     "workers": (Workers, None),
+    "performance_report": (PerformanceReport, None),
     "resume": (Resume, False),
     "overwrite": (Overwrite, False),
     "as_json": (AsJson, False),

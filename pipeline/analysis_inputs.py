@@ -13,6 +13,7 @@ from pipeline.blocks import Box
 from pipeline.boss import BossArchive, channel_name
 from pipeline.boss.address import SCHEME, parse_address
 from pipeline.boss.tokens import read_token
+from pipeline.clusters.terms import Terms
 from pipeline.clusters.workers import parse_workers
 from pipeline.config import settings
 from pipeline.errors import ChannelError, PlanError, StoreError
@@ -48,6 +49,7 @@ class Request:
     level: int = 0
     scheduler: str = "threads"
     workers: str | None = None
+    performance_report: str | None = None
 
     @property
     def ranges(self) -> dict[str, Range | None]:
@@ -94,6 +96,7 @@ def analyse(
     how: dict[str, Any] = {
         "scheduler": request.scheduler,
         "workers": workers,
+        "terms": Terms(report=request.performance_report),
         "mode": mode,
         "progress": progress,
         **parameters,

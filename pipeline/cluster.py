@@ -17,6 +17,7 @@ from distributed import Client
 
 from pipeline.clusters.local import local_client, process_cluster, thread_cluster
 from pipeline.clusters.logs import check_logfile, fetch_logs, write_logs
+from pipeline.clusters.performance import check_report, reported
 from pipeline.clusters.remote import remote_client, wait_for_workers
 from pipeline.clusters.terms import Terms
 from pipeline.clusters.versions import check_versions
@@ -108,8 +109,13 @@ def connect(
         raise PlanError(f"--max-cost bounds what ec2 costs; {scheduler} is not paid from here", code="max_cost")
     if terms.logfile is not None:
         check_logfile(terms.logfile)
+    if terms.report is not None:
+        check_report(terms.report)
     with _quiet_logs(), contextlib.ExitStack() as stack:
-        yield stack.enter_context(_connect(scheduler, workers, terms))
+        client = stack.enter_context(_connect(scheduler, workers, terms))
+        if terms.report is not None:
+            stack.enter_context(reported(client, terms.report, terms.tell))
+        yield client
 
 
 def count_threads(client: Client) -> int:

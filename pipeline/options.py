@@ -34,6 +34,14 @@ MaxCost = Annotated[
 Logfile = Annotated[
     str | None, typer.Option(metavar="FILE", help="Put the logs of the scheduler and of all workers here at the end.")
 ]
+PerformanceReport = Annotated[
+    str | None,
+    typer.Option(
+        "--performance-report",
+        metavar="FILE",
+        help="Put Dask's report on the run here: a page (.html) of its tasks over time, memory and transfers.",
+    ),
+]
 
 
 def open_named(

@@ -10,7 +10,18 @@ import typer
 
 from pipeline import console
 from pipeline.formats import FORMATS
-from pipeline.options import AsJson, Axes, Dataset, Level, Logfile, MaxCost, Scheduler, Workers, open_named
+from pipeline.options import (
+    AsJson,
+    Axes,
+    Dataset,
+    Level,
+    Logfile,
+    MaxCost,
+    PerformanceReport,
+    Scheduler,
+    Workers,
+    open_named,
+)
 
 if TYPE_CHECKING:
     from pipeline.batch import Item, Outcome
@@ -63,6 +74,7 @@ def predict(
     workers: Workers = None,
     max_cost: MaxCost = None,
     logfile: Logfile = None,
+    performance_report: PerformanceReport = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
@@ -77,7 +89,8 @@ def predict(
     if resume and overwrite:
         raise typer.BadParameter("--resume and --overwrite exclude each other")
     trained = open_project(project)
-    how_many, terms = parse_workers(workers), Terms(max_cost=max_cost, logfile=logfile)
+    how_many = parse_workers(workers)
+    terms = Terms(max_cost=max_cost, logfile=logfile, report=performance_report)
     outputs = tuple(output or ["probabilities"])
     with display.report(as_json) as progress:
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.options import AsJson, Axes, Dataset, Level, Logfile, Scheduler, Workers
+from pipeline.options import AsJson, Axes, Dataset, Level, Logfile, PerformanceReport, Scheduler, Workers
 from pipeline.prediction_command import (
     Compress,
     Dtype,
@@ -82,6 +82,7 @@ def segment(
     scheduler: Scheduler = "threads",
     workers: Workers = None,
     logfile: Logfile = None,
+    performance_report: PerformanceReport = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
@@ -114,7 +115,7 @@ def segment(
             mode="resume" if resume else "overwrite" if overwrite else "new",
             scheduler=scheduler,
             workers=parse_workers(workers),
-            terms=Terms(logfile=logfile),
+            terms=Terms(logfile=logfile, report=performance_report),
         )
     document = segmentation_summary.to_dict(done)
     typer.echo(json.dumps(document) if as_json else "\n".join(segmentation_summary.describe(done)))

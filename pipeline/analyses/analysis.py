@@ -7,11 +7,12 @@ import json
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.analyses.parameter import Parameter
+from pipeline.clusters.terms import Terms
 from pipeline.errors import ParameterError
 from pipeline.suggestion import did_you_mean
 
@@ -52,7 +53,7 @@ class AnalysisRequest:
         All of them, typed.
     mode : {"new", "resume", "overwrite"}
         As in `pipeline.output.admit`.
-    scheduler, workers
+    scheduler, workers, terms
         As in `pipeline.cluster.connect`.
     progress : Progress
     cancelled : callable, optional
@@ -68,6 +69,7 @@ class AnalysisRequest:
     mode: Mode
     scheduler: str
     workers: int | Workers | None
+    terms: Terms
     progress: Progress
     cancelled: Callable[[], bool] | None
     digest: str
@@ -190,6 +192,7 @@ class Analysis:
         *,
         scheduler: str = "threads",
         workers: int | Workers | None = None,
+        terms: Terms | None = None,
         mode: Mode = "new",
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
@@ -204,7 +207,7 @@ class Analysis:
         out : path, optional
             Folder of the results. Without it one below the data folder that is named after the digest, so that the
             same analysis of the same volume is not done twice.
-        scheduler, workers
+        scheduler, workers, terms
             As in `pipeline.cluster.connect`.
         mode : {"new", "resume", "overwrite"}
             What to do with results that are there: refuse, go on with them or take them if they are finished, replace.
@@ -237,8 +240,9 @@ class Analysis:
         else:
             folder = Path(out).absolute()
         told = progress or Progress()
+        terms = replace(terms or Terms(), tell=told.note)
         return self.run(
-            AnalysisRequest(self.name, wanted, folder, values, mode, scheduler, workers, told, cancelled, digest)
+            AnalysisRequest(self.name, wanted, folder, values, mode, scheduler, workers, terms, told, cancelled, digest)
         )
 
     def _with_defaults(self, parameters: Values | None) -> Values:

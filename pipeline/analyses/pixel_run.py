@@ -133,7 +133,7 @@ def _compute(work: _Work) -> None:
                 mode="resume",
                 scheduler=request.scheduler,
                 workers=request.workers,
-                terms=Terms(tell=request.progress.note),
+                terms=request.terms,
             ),
             request.progress,
         )

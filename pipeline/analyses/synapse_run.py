@@ -22,7 +22,6 @@ from pipeline.analyses.synapse_stages import Stages, make_plan
 from pipeline.analyses.synapse_table import make_synapse_table, places_of
 from pipeline.analyses.thumbnails import Thumbnails
 from pipeline.cluster import LOCAL_NAMES, check_place, check_scheduler
-from pipeline.clusters.terms import Terms
 from pipeline.errors import CancelledError, ChannelError
 from pipeline.run_steps import build_levels, compile_kernels, connected
 from pipeline.volume_description import readable_bytes
@@ -59,8 +58,7 @@ def analyse_synapses(request: AnalysisRequest, model: CubeModel | None = None) -
     try:
         with closing(SynapseFiles.begin(request, folder, model, plan)) as files:
             if read_provenance(folder.partial) is None:
-                terms = Terms(tell=request.progress.note)
-                with connected(request.scheduler, request.workers, folder, terms) as client:
+                with connected(request.scheduler, request.workers, folder, request.terms) as client:
                     _compute(request, folder, client, files)
             files.finish(folder)
         folder.publish()

@@ -28,6 +28,8 @@ class Terms:
         by default, which bounds every plan.
     logfile : path, optional
         Where the logs of the scheduler and of all its workers are put together at the end.
+    report : path, optional
+        A page of what Dask saw of the work, written at the end.
     tell : callable
         Called with sentences for the person who waits.
     """
@@ -36,4 +38,5 @@ class Terms:
     core_seconds: float | None = None
     task_bytes: int | None = None
     logfile: str | os.PathLike[str] | None = None
+    report: str | os.PathLike[str] | None = None
     tell: Tell = keep_silent
