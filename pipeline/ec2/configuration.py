@@ -32,6 +32,8 @@ class Configuration:
     project, owner : str
         Tags.
     prices : str
+    hours : float
+        That a cluster lasts at most.
     """
 
     image: str
@@ -50,6 +52,7 @@ class Configuration:
     project: str
     owner: str
     prices: str
+    hours: float
 
 
 def read_configuration(table: Settings | None = None) -> Configuration:
@@ -85,6 +88,7 @@ def read_configuration(table: Settings | None = None) -> Configuration:
         _tag(table.ec2_project),
         owner_of(table),
         table.ec2_prices,
+        table.ec2_hours,
     )
 
 

@@ -75,7 +75,7 @@ def rented_cluster(workers: Workers, terms: Terms) -> Iterator[Rented]:
             rates,
             workers,
             site.threads,
-            hours=settings().ec2_hours,
+            hours=configuration.hours,
             max_cost=terms.max_cost,
             core_seconds=terms.core_seconds,
         )

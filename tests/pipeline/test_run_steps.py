@@ -1,13 +1,19 @@
-"""Kernels of a segmentation are compiled before its tasks, not in them."""
+"""How tasks are run: kernels are compiled before them; settings say how many are ahead, and how often one is tried."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pytest
+
+from pipeline.cluster import connect
+from pipeline.config import settings
+from pipeline.run_steps import run_tasks
 
 # A process of its own: what other tests have compiled in theirs would hide what is missing.
 CODE = """
@@ -50,3 +56,33 @@ def test_segmentations_compile_nothing_more(tmp_path: Path, small_blocks: None) 
     codes, before, after = json.loads(done.stdout.splitlines()[-1])
     assert codes == [0, 0, 0], done.stderr
     assert after == before
+
+
+TRIED: list[int] = []
+
+
+def _fail(item: int) -> int:
+    TRIED.append(item)
+    raise OSError("as planned")
+
+
+def test_settings_say_how_many_tasks_are_ahead_and_how_often_one_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOXELFOREST_WINDOW_PER_THREAD", "3")
+    monkeypatch.setenv("VOXELFOREST_BLOCK_RETRIES", "1")
+    settings.cache_clear()
+    taken: list[int] = []
+    ahead: list[int] = []
+
+    def items() -> Iterator[int]:
+        for item in range(40):
+            taken.append(item)
+            yield item
+
+    with connect("threads", 2) as client:
+        run_tasks(client, abs, items(), "ahead", (), lambda _: ahead.append(len(taken) - len(ahead)))
+        with pytest.raises(OSError, match="as planned"):
+            run_tasks(client, _fail, [7], "tried", (), lambda _: None)
+    assert max(ahead) == 3 * 2
+    assert TRIED == [7, 7]
+    monkeypatch.undo()
+    settings.cache_clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -19,6 +20,31 @@ def test_settings_become_machines() -> None:
     assert found.client == "203.0.113.7/32"
     assert found.owner == "ada -ada@lab-"
     assert "@" in owner_of(Settings())
+
+
+@pytest.mark.parametrize(
+    ("setting", "given"),
+    [
+        ("ec2_region", "eu-central-1"),
+        ("ec2_subnet", "subnet-1"),
+        ("ec2_security_group", "sg-1"),
+        ("ec2_profile", "workers"),
+        ("ec2_worker_type", "r7i.large"),
+        ("ec2_scheduler_type", "t3.small"),
+        ("ec2_private", True),
+        ("ec2_spot", True),
+        ("ec2_dashboard", True),
+        ("ec2_disk", 77),
+        ("ec2_project", "synapses"),
+        ("ec2_prices", "r7i.large=0.1"),
+        ("ec2_hours", 1.5),
+    ],
+)
+def test_each_setting_is_in_its_place(setting: str, given: object) -> None:
+    before, after = (asdict(read_configuration(Settings(**GOOD, **more))) for more in ({}, {setting: given}))
+    name = setting.removeprefix("ec2_")
+    assert after == {**before, name: given}
+    assert before[name] != given
 
 
 @pytest.mark.parametrize(

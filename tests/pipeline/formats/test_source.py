@@ -8,9 +8,30 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.config import settings
 from pipeline.errors import VolumeError
 from pipeline.formats import source
-from pipeline.formats.source import HandleCache, check_sizes, native_dtype, one_line, slab_chunks
+from pipeline.formats.source import (
+    HANDLES,
+    HandleCache,
+    check_sizes,
+    close_handles,
+    native_dtype,
+    one_line,
+    slab_chunks,
+)
+
+
+def test_setting_says_how_many_files_stay_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOXELFOREST_HANDLE_CACHE", "2")
+    settings.cache_clear()
+    opened: list[str] = []
+    for name in ("a", "b", "a", "c", "b"):
+        HANDLES.get(f"{monkeypatch}{name}", lambda name=name: opened.append(name) or name)
+    assert opened == ["a", "b", "c", "b"]
+    close_handles()
+    monkeypatch.undo()
+    settings.cache_clear()
 
 
 def test_handle_is_opened_once_and_the_oldest_dropped() -> None:

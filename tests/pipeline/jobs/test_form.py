@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -34,6 +36,14 @@ def test_good_form_names_what_will_be_computed(archive: Archive) -> None:
     assert (found.estimate.voxels, found.estimate.bytes) == (24 * 48 * 48, 24 * 48 * 48)
     assert found.estimate.seconds > 0
     assert TOKEN not in repr(found)
+
+
+def test_files_of_a_pipeline_come_from_the_settings(
+    archive: Archive, set_up: Callable[..., None], tmp_path: Path
+) -> None:
+    (tmp_path / "m.npz").write_bytes(b"")
+    set_up(JOB_PARAMETERS=json.dumps({"bright-voxels": {"model": str(tmp_path / "m.npz")}}))
+    assert parse_request(FIELDS).request.parameters["model"] == str(tmp_path / "m.npz")
 
 
 def test_unknown_pipeline_is_refused_before_the_archive_is_asked(archive: Archive, set_up: Callable[..., None]) -> None:

@@ -54,6 +54,7 @@ def test_a_link_opens_its_job(store: JobStore, job: str) -> None:
 def test_a_link_ends(store: JobStore, job: str, monkeypatch: pytest.MonkeyPatch) -> None:
     link = make(store, job)
     assert link.expires is not None
+    assert link.expires == pytest.approx(time.time() + settings().link_days * 86_400, abs=60)
     monkeypatch.setattr(links.time, "time", lambda: link.expires + 1)
     with pytest.raises(GoneError, match="time of this link is over"):
         check(store, key_of(link))
