@@ -94,6 +94,17 @@ class Settings(ServerSettings, JobSettings, ClusterSettings):
         shown="32MiB",
         ge=0,
     )
+    scratch_cache: ByteSize = row(
+        10240 * MIB,
+        "bytes",
+        "Chunks of Zarr volumes in object stores and on web servers that a machine keeps on disk while they are read, "
+        "for the blocks beside; 0 for none.",
+        shown="10GiB",
+        ge=0,
+    )
+    scratch_dir: Path | None = row(
+        None, "folder", "Where these lie: the fastest disk that there is.", shown="`chunks` below `data_dir`"
+    )
     handle_cache: int = row(32, "files", "Volume files that one process keeps open.", ge=1)
     debug: bool = row(False, "0 or 1", "Whether the command shows the traceback of an error that should not happen.")
     data_dir: Path = row(

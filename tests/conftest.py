@@ -23,6 +23,12 @@ hypothesis.settings.register_profile("full", patient, max_examples=500)
 hypothesis.settings.load_profile("ci")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _scratch_dir(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What runs keep of volumes behind URLs does not stay in the home folder."""
+    os.environ.setdefault("VOXELFOREST_SCRATCH_DIR", str(tmp_path_factory.mktemp("chunks")))
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--require",

@@ -20,8 +20,6 @@ import itertools
 import logging
 import math
 import os
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +30,9 @@ import numpy.typing as npt
 from numcodecs import Blosc
 
 from pipeline.config import settings
-from pipeline.durability import TEMPORARY, make_folder, remove, write_file
+from pipeline.durability import make_folder, remove, write_file
 from pipeline.formats.chunk_sizes import decode_chunk
+from pipeline.shelf import Shelf
 
 Array = npt.NDArray[Any]
 Index = tuple[int, int, int]
@@ -43,9 +42,6 @@ SUM_BYTES = 32
 ENTRY_BYTES = 8 + SUM_BYTES  # of the table: length of a part, and its check sum
 PART = (32, 128, 128)  # voxels, (z, y, x), that are decoded as a whole
 LOCKS = 256
-SHARE = 64  # of the bound, after which a process looks anew what all of them have written
-KEPT = 0.9  # of the bound, that is left when some have to go
-STALE_SECONDS = 3600.0  # after which a temporary file is one of a process that died
 CODEC = Blosc(cname="lz4", clevel=5, shuffle=Blosc.SHUFFLE)
 
 _log = logging.getLogger(__name__)
@@ -191,54 +187,12 @@ def _store(block: Block, whole: Array) -> None:
         _log.warning("blocks of the archive cannot be kept in %s: %s", _root(), error.strerror or error)
 
 
-class Ledger:
-    """How much has been kept, as far as this process knows; removes what is too much.
-
-    Several processes may together keep more than the bound for a while: a `SHARE` of it each.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._known: int | None = None
-        self._since = 0
-        os.register_at_fork(after_in_child=self._reset_lock)
-
-    def _reset_lock(self) -> None:
-        self._lock = threading.Lock()
-
-    def count(self, nbytes: int) -> None:
-        """Note that a block of so many bytes was kept."""
-        limit = settings().boss_cache_bytes
-        with self._lock:
-            self._since += nbytes
-            if self._known is None or self._since > limit // SHARE or self._known + self._since > limit:
-                self._known, self._since = _sweep(limit), 0
+def make_ledger() -> Shelf:
+    """What knows how many bytes of blocks there are, and removes some."""
+    return Shelf(lambda: _root() / "blocks", lambda: settings().boss_cache_bytes)
 
 
-def _sweep(limit: int) -> int:
-    """Remove blocks, least recently used first, if they are too many; the bytes that are left."""
-    found = []
-    for path in (_root() / "blocks").glob("*/*"):
-        with contextlib.suppress(OSError):  # another process may be removing, too
-            status = path.stat()
-            if path.name.endswith(TEMPORARY):
-                if status.st_mtime < time.time() - STALE_SECONDS:
-                    path.unlink()
-                continue
-            found.append((status.st_mtime_ns, status.st_size, path))
-    total = sum(size for _, size, _ in found)
-    if total <= limit:
-        return total
-    for _, size, path in sorted(found):
-        if total <= limit * KEPT:
-            break
-        with contextlib.suppress(OSError):
-            path.unlink()
-        total -= size
-    return total
-
-
-LEDGER = Ledger()
+LEDGER = make_ledger()
 
 
 @contextlib.contextmanager

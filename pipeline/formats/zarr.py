@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -43,13 +44,22 @@ LISTED = 50  # images that an error lists
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ZarrSource(ArraySource):
-    """One array of a Zarr hierarchy; chunks that are missing hold the fill value."""
+    """One array of a Zarr hierarchy; chunks that are missing hold the fill value.
+
+    Parameters
+    ----------
+    root, path : str
+        Of the hierarchy, and of the array inside.
+    opened : str
+        Another one for each time that a volume behind a URL is opened: names the chunks that are kept on disk.
+    """
 
     root: str
     path: str
+    opened: str = ""
 
     def fetch(self, box: tuple[slice, ...]) -> npt.NDArray[Any]:
-        array, reader = HANDLES.get(("zarr", self.root, self.path, self.fingerprint), self._open)
+        array, reader = HANDLES.get(("zarr", self.root, self.path, self.fingerprint, self.opened), self._open)
         if reader is not None:
             return cast(ChunkReader, reader).read(box)
         try:
@@ -66,7 +76,7 @@ class ZarrSource(ArraySource):
         if node is None:
             raise ReadError(f"{self.url}: is gone")
         check_codecs(node.document, self.url)
-        array = _open_array(self.root, node)
+        array = _open_array(self.root, node, self.opened)
         if array.shape != self.shape or native_dtype(array.dtype, self.url) != self.dtype:
             raise ReadError(f"{self.url}: is now {array.dtype} {array.shape}, was {self.dtype} {self.shape}")
         return array, None if "://" in self.root else chunk_reader(self.root, array)
@@ -189,10 +199,11 @@ def _describe(folder: Folder, node: Node, image: Node | None) -> ZarrSource:
         stamp=mark,
         root=folder.url,
         path=node.path,
+        opened="" if folder.local or folder.url.startswith("memory://") else uuid.uuid4().hex,
     )
 
 
-def _open_array(root: str, node: Node) -> zarr.Array[Any]:
-    array = zarr.open_array(store=guarded_store(root, node.document), path=node.path, mode="r")
+def _open_array(root: str, node: Node, opened: str = "") -> zarr.Array[Any]:
+    array = zarr.open_array(store=guarded_store(root, node.document, opened), path=node.path, mode="r")
     assert isinstance(array, zarr.Array)
     return array

@@ -11,7 +11,9 @@ from zarr.abc.store import ByteRequest, RangeByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.core.sync import sync
 
+from pipeline.config import settings
 from pipeline.errors import ReadError
+from pipeline.formats import scratch
 from pipeline.formats.retry import retry_async
 from pipeline.formats.source import one_line
 from pipeline.formats.zarr_folder import check_contained, options_of, try_once
@@ -32,18 +34,33 @@ class GuardedStore(zarr.storage.WrapperStore[Store]):
         Path or URL, for messages and for links.
     packing : Packing
         How its chunks are stored.
+    opened : str, optional
+        Names what was fetched since the volume was opened, see `pipeline.formats.scratch`; nothing is kept without it.
     """
 
-    def __init__(self, store: Store, root: str, packing: Packing) -> None:
+    def __init__(self, store: Store, root: str, packing: Packing, opened: str = "") -> None:
         super().__init__(store)
         self._root = root
         self._packing = packing
+        self._opened = opened
 
     def _with_store(self, store: Store) -> GuardedStore:
-        return GuardedStore(store, self._root, self._packing)
+        return GuardedStore(store, self._root, self._packing, self._opened)
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         check_contained(self._root, key, local="://" not in self._root)
+        if not self._opened or not settings().scratch_cache or key.endswith(DOCUMENTS):
+            return await self._fetch(key, prototype, byte_range)
+        path = scratch.path_of(self._opened, self._root, key, byte_range)
+        kept = await asyncio.to_thread(scratch.load, path)
+        if kept is not None:
+            return prototype.buffer.from_bytes(kept)
+        data = await self._fetch(key, prototype, byte_range)
+        if data is not None:
+            await asyncio.to_thread(scratch.keep, path, data.to_bytes())
+        return data
+
+    async def _fetch(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None) -> Buffer | None:
         store = self._store
         data = await retry_async(lambda: store.get(key, prototype, byte_range))
         if self._packing.matters and data is not None and not key.endswith(DOCUMENTS):
@@ -74,7 +91,7 @@ class GuardedStore(zarr.storage.WrapperStore[Store]):
         return [await self.get(key, prototype, byte_range) for key, byte_range in key_ranges]
 
 
-def guarded_store(root: str, document: dict[str, Any]) -> GuardedStore:
+def guarded_store(root: str, document: dict[str, Any], opened: str = "") -> GuardedStore:
     """The store to read an array from.
 
     Parameters
@@ -83,11 +100,13 @@ def guarded_store(root: str, document: dict[str, Any]) -> GuardedStore:
         Local folder or URL of the store.
     document : dict
         The array's own document, ``.zarray`` or ``zarr.json``.
+    opened : str, optional
+        See `GuardedStore`; for stores behind a URL.
     """
     if "://" in root:
         remote = zarr.storage.FsspecStore.from_url(root, storage_options=options_of(root), read_only=True)
         try_once(remote.fs)
-        return GuardedStore(remote, root, packing_of(document))
+        return GuardedStore(remote, root, packing_of(document), opened)
     return GuardedStore(zarr.storage.LocalStore(root, read_only=True), root, packing_of(document))
 
 

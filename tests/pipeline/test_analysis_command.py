@@ -41,7 +41,7 @@ def archive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Archive
         made.add_channel(f"col/exp/{name}", values, kind="annotation" if name == "annotation" else "image")
     made.add("out/results", (40, 80, 120))
     monkeypatch.setattr("pipeline.formats.retry.FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(disk_cache, "LEDGER", disk_cache.Ledger())
+    monkeypatch.setattr(disk_cache, "LEDGER", disk_cache.make_ledger())
     with serving(made):
         variables = {
             "BOSS_URL": made.url,

@@ -49,7 +49,7 @@ def set_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable
         settings.cache_clear()
 
     monkeypatch.setattr("pipeline.formats.retry.FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(disk_cache, "LEDGER", disk_cache.Ledger())
+    monkeypatch.setattr(disk_cache, "LEDGER", disk_cache.make_ledger())
     change(DATA_DIR=tmp_path / "data", BOSS_BLOCK_BYTES=16 * 16 * 16, BOSS_RETRIES=2)
     yield change
     close_handles()

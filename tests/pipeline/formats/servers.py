@@ -29,11 +29,27 @@ class FaultyHandler(SimpleHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self._seen["all"] += 1
+        self._seen[self.path] += 1
         if self._every and self._seen["all"] % self._every == 0:
             self._seen["failed"] += 1
             self.send_error(self._status)
+        elif "Range" in self.headers:
+            self._send_part(self.headers["Range"].removeprefix("bytes="))
         else:
             super().do_GET()
+
+    def _send_part(self, wanted: str) -> None:
+        path = Path(self.translate_path(self.path))
+        if not path.is_file():
+            self.send_error(404)
+            return
+        contents = path.read_bytes()
+        first, _, last = wanted.partition("-")
+        part = contents[int(first) : int(last or len(contents)) + 1] if first else contents[-int(last) :]
+        self.send_response(206)
+        self.send_header("Content-Length", str(len(part)))
+        self.end_headers()
+        self.wfile.write(part)
 
     def list_directory(self, path: Any) -> None:
         self.send_error(404)
@@ -44,7 +60,7 @@ class FaultyHandler(SimpleHTTPRequestHandler):
 
 @contextmanager
 def http_server(folder: Path, *, every: int = 0, status: int = 503) -> Iterator[tuple[str, Counter[str]]]:
-    """URL of a folder behind a real server, and the counts of its requests."""
+    """URL of a folder behind a real server, and the counts of its requests: ``all``, ``failed``, and of each path."""
     seen: Counter[str] = Counter()
     handler = partial(FaultyHandler, directory=str(folder), every=every, status=status, seen=seen)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:

@@ -54,7 +54,7 @@ def plugin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def archive(set_up: SetUp, plugin: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Archive]:
     """The archive of `tests.job_service`, which the settings name."""
     monkeypatch.setattr("pipeline.formats.retry.FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(disk_cache, "LEDGER", disk_cache.Ledger())
+    monkeypatch.setattr(disk_cache, "LEDGER", disk_cache.make_ledger())
     with serving(make_archive()) as made:
         for name, value in environment(tmp_path, made).items():
             monkeypatch.setenv(name, value)
