@@ -62,6 +62,7 @@ CASES: dict[str, Any] = {
         (400, 400), "yx", [SMALL["flat"]],
         {"outputs": ["probabilities", "segmentation", "uncertainty", "features"], "stored_type": "uint8"},
     ),
+    "8 bits": ((600, 600), "yx", [SMALL["flat"]], {"stored_type": "uint8", "labels": (1, 2, 3, 4, 5)}),
     "uncertainty": ((600, 600), "yx", [SMALL["flat"]], {"outputs": ["uncertainty"], "labels": (1, 2, 3, 4, 5)}),
 }  # fmt: skip
 

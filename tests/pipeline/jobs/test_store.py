@@ -76,9 +76,9 @@ def test_one_more_asks_for_what_is_done_and_is_told_at_once(store: JobStore) -> 
     for _ in range(2):
         found, _ = store.create(make_submission(email="bob@lab.example"))
         assert found.state == DONE
-    with store.connect() as connection:
-        told = [mail.recipient for mail in outbox.mails_of(connection, job)]
-    assert sorted(told) == ["ada@lab.example", "bob@lab.example"]
+        with store.connect() as connection:
+            told = [mail.recipient for mail in outbox.mails_of(connection, job)]
+        assert sorted(told) == ["ada@lab.example", "bob@lab.example"]
     assert store.secrets() == frozenset()
 
 
@@ -131,9 +131,11 @@ def test_running_job_is_cancelled_by_its_runner(store: JobStore) -> None:
     claim = take(store, "r")
     assert claim is not None
     assert not claim.is_cancelled()
+    assert not claim.renew()
     assert store.cancel(job.id).state == RUNNING
     assert store.get(job.id).cancel_asked
     assert claim.is_cancelled()
+    assert claim.renew()
 
 
 def test_no_more_jobs_wait_than_may(store: JobStore, set_up: Callable[..., None]) -> None:
