@@ -58,6 +58,11 @@ class JobRunner:
         if self._process is None and now >= self._next and self._store.exists:
             self._start(now)
 
+    def reap(self) -> None:
+        """Take the exit code if the process has ended, before anybody does who waits for any child."""
+        if self._process is not None:
+            self._process.poll()
+
     def ask_to_end(self) -> None:
         """Have it put its jobs back and leave."""
         if self._process is not None:
@@ -101,6 +106,11 @@ class Watcher(Arbiter):
     def __init__(self, app: Any, runner: JobRunner) -> None:
         super().__init__(app)
         self._runner = runner
+
+    def reap_workers(self) -> None:
+        """Called when a child has ended, whichever."""
+        self._runner.reap()
+        super().reap_workers()
 
     def manage_workers(self) -> None:
         """Called about once a second."""
