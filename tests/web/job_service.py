@@ -52,13 +52,18 @@ class JobService:
 
     def wait(self, place: str, *states: str, seconds: float = 240.0) -> dict[str, Any]:
         """The job's document, once it is in one of the states."""
-        until = time.monotonic() + seconds
-        while True:
-            job: dict[str, Any] = self.server.ask(f"/api/v1{place}").document
-            if job["state"] in states:
-                return job
-            assert time.monotonic() < until, job
-            time.sleep(0.2)
+        return wait_for(self.server, place, *states, seconds=seconds)
+
+
+def wait_for(server: Server, place: str, *states: str, seconds: float = 240.0) -> dict[str, Any]:
+    """The document of the job at a path, once it is in one of the states."""
+    until = time.monotonic() + seconds
+    while True:
+        job: dict[str, Any] = server.ask(f"/api/v1{place}").document
+        if job["state"] in states:
+            return job
+        assert time.monotonic() < until, job
+        time.sleep(0.2)
 
 
 def make_archive(shape: Index, start: Index = (0, 0, 0)) -> Archive:
