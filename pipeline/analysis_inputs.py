@@ -112,9 +112,9 @@ def analyse(
         z, y, x = zip(start, stop, strict=True)
         there = tuple(channel.name for channel in found.channels)
         wanted = analysis.read_channels(place.channels or there, parameters)
-        archive.check_reading(place.collection, place.name, z, y, x, channels=wanted)
+        names = place.collection, place.name
+        opened = archive.open(*names, z, y, x, channels=wanted, version=place.version, check=True)
         target = _target(archive, start, stop) if request.push else None
-        opened = archive.open(place.collection, place.name, z, y, x, channels=wanted, version=place.version)
         result = analysis(ChannelSet.of(opened, origin_zyx=start), _folder(request), **how)
         if target is None:
             return result, {}

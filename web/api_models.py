@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from flask_openapi3 import FileStorage
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from web.roi import RANGE
@@ -64,13 +63,6 @@ class RoiQuery(ProjectQuery):
     window: Annotated[str, StringConstraints(pattern=WINDOW)] | None = Field(
         None, description="Of a grey PNG: the values shown black and white, `low:high`."
     )
-
-
-class UploadForm(Strict):
-    """A project file and the name that it gets."""
-
-    name: Name = Field(description="Name that requests call it by.")
-    file: FileStorage = Field(description="An ilastik project file (.ilp), trained and saved.")
 
 
 class Problem(BaseModel):

@@ -106,12 +106,6 @@ def collect(form: MultiDict[str, str]) -> dict[str, str]:
     return {name: value for name, value in form.items() if name != ACTION}
 
 
-def stray_errors(errors: Mapping[str, str], fields: Iterable[Field]) -> dict[str, str]:
-    """Errors of fields that the form does not show."""
-    shown = {field.name for field in fields}
-    return {name: reason for name, reason in errors.items() if name not in shown}
-
-
 def _parameter_fields(
     analysis: Analysis, given: Mapping[str, str], errors: Mapping[str, str], *, own: bool
 ) -> Iterable[Field]:

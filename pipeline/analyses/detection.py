@@ -60,8 +60,8 @@ class Map(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class CovarianceMap:
-    """Covariances as integer codes.
+class MeasuredPair:
+    """What a map is made of.
 
     Parameters
     ----------
@@ -72,6 +72,10 @@ class CovarianceMap:
 
     pair: Pair
     moments: tuple[Moments, Moments]
+
+
+class CovarianceMap(MeasuredPair):
+    """Covariances as integer codes."""
 
     def read(self, box: Box) -> Codes:
         """Codes of a box, (z, y, x)."""

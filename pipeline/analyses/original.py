@@ -9,33 +9,20 @@ and the histogram's counts were rounded to single precision. So additions are ma
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from numba_ops import boxes
 from numba_ops._jit import freeze
-from pipeline.analyses.detection import BINS, Threshold
-from pipeline.analyses.statistics import Moments, Pair
+from pipeline.analyses.detection import BINS, MeasuredPair, Threshold
 from pipeline.blocks import Box
 
 Floats = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class OriginalMap:
-    """Float values of the map, read box by box; picklable. See `pipeline.analyses.detection.Map`.
-
-    Parameters
-    ----------
-    pair : Pair
-    moments : tuple of Moments
-        Of both channels.
-    """
-
-    pair: Pair
-    moments: tuple[Moments, Moments]
+class OriginalMap(MeasuredPair):
+    """Float values of the map, read box by box; picklable. See `pipeline.analyses.detection.Map`."""
 
     def read(self, box: Box) -> Floats:
         """Values of a box, (z, y, x)."""

@@ -95,8 +95,9 @@ class BossArchive:
         x: Range | None = None,
         channels: Sequence[str] | None = None,
         version: str | None = None,
+        check: bool = False,
     ) -> dict[str, Volume]:
-        """Channels of an experiment as volumes; reads no voxels.
+        """Channels of an experiment as volumes; reads no voxels, unless it is to be checked that this is allowed.
 
         Parameters
         ----------
@@ -107,6 +108,8 @@ class BossArchive:
             All by default.
         version : str, optional
             A word that tells states of the data apart: what was fetched under another word is not used.
+        check : bool
+            Read one voxel of each channel: a token that does not allow it is refused now.
 
         Returns
         -------
@@ -124,32 +127,13 @@ class BossArchive:
 
         region = found.region(z, y, x)
         word = check_name("a version", version) if version else ""
+        chosen = found.select(channels)
+        for channel in chosen if check else ():
+            self._session().read(collection, experiment, channel, region[0], _behind(region[0]))
         return {
             channel.name: Volume(make_source(found, (channel,), region, self._credential, word), "zyx", "the archive")
-            for channel in found.select(channels)
+            for channel in chosen
         }
-
-    def check_reading(
-        self,
-        collection: str,
-        experiment: str,
-        z: Range | None = None,
-        y: Range | None = None,
-        x: Range | None = None,
-        channels: Sequence[str] | None = None,
-    ) -> Experiment:
-        """Whether a region can be read with this token: looks at what there is, and reads one voxel of each channel.
-
-        Raises
-        ------
-        ArchiveError
-            As `open`.
-        """
-        found = self.experiment(collection, experiment)
-        start, _ = found.region(z, y, x)
-        for channel in found.select(channels):
-            self._session().read(collection, experiment, channel, start, _behind(start))
-        return found
 
     def check_pushing(
         self,

@@ -187,7 +187,7 @@ def _fit(
         size = f"{readable_bytes(cost.bytes)} in {len(channels)} channels"
         raise FormError({"z_range": f"the ranges hold {size}; {readable_bytes(limit)} at most are allowed"})
     with _beside("exp", UnknownVolumeError), _beside("token", TokenError):
-        archive.check_reading(*names, channels=channels)
+        archive.open(*names, channels=channels, check=True)
         if request.push is not None:
             archive.check_pushing(request.push)
     return request, cost

@@ -72,12 +72,12 @@ def test_pushed_result_is_read_back_equal(fake: Any, channels: Arrays) -> None:
 )
 def test_refusals_of_reading(fake: Any, token: str, error: type[ArchiveError], reason: str) -> None:
     with BossArchive(token=token) as archive, pytest.raises(error, match=reason):
-        archive.check_reading(*PLACE)
+        archive.open(*PLACE, check=True)
 
 
 def test_refusals_of_pushing(fake: Any) -> None:
     with BossArchive(token="read") as archive:
-        archive.check_reading(*PLACE)
+        archive.open(*PLACE, check=True)
         with pytest.raises(TokenError, match="does not allow this"):
             archive.check_pushing(TARGET)
         with pytest.raises(TokenError, match="does not allow this"):

@@ -235,15 +235,15 @@ def test_faults_on_the_way_never_change_a_voxel(archive: Archive, kind: str) -> 
 
 
 def test_check_of_reading_reads_a_voxel_of_each_channel(archive: Archive) -> None:
-    BossArchive().check_reading("col", "exp", z=(4, 6), channels=["PSD95", "DAPI"])
+    BossArchive().open("col", "exp", z=(4, 6), channels=["PSD95", "DAPI"], check=True)
     assert [line.split("?")[0] for line in archive.requests if "GET /v1/cutout" in line] == [
         f"GET /v1/cutout/col/exp/{name}/0/20:21/10:11/4:5/" for name in ("PSD95", "DAPI")
     ]
     with pytest.raises(ArchiveError, match="z range 4,99 does not lie inside"):
-        BossArchive().check_reading("col", "exp", z=(4, 99))
+        BossArchive().open("col", "exp", z=(4, 99), check=True)
     archive.fail("403", match="/cutout/col/exp/DAPI")
     with pytest.raises(TokenError, match="does not allow this"):
-        BossArchive().check_reading("col", "exp")
+        BossArchive().open("col", "exp", check=True)
 
 
 def test_without_intern_the_extra_is_named(set_up: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
