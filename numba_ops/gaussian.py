@@ -21,7 +21,10 @@ from numba_ops.tap_vectors import (
     smooth_group8,
 )
 from numba_ops.tile import GROUP
+from numba_ops.transpose import SIDE, transpose
 from numba_ops.vector import keep_apart
+
+TURNED_REACH = 6  # from here on rows are transposed; narrower taps are as fast along rows as they lie
 
 
 @jit
@@ -97,6 +100,43 @@ def smooth_across(src, base, offsets, taps, reach, out, at, out_pitch, rows, n):
         convolve_rows(src, base, 0, offsets, i, taps, 0, reach, False, out, at, 0, 1, n)
         at += out_pitch
         i += 1
+
+
+@jit
+def smooth_along(src, base, pitch, offsets, taps, reach, out, at, out_pitch, rows, n, scratch, place):
+    """Convolve rows of `n` values, a multiple of 16, with even taps along them.
+
+    As `convolve_rows`, but with wide taps `LANES` rows at a time are transposed into ``scratch[place:]``, room for
+    ``(n + 2 * reach + 32) * TURNED`` values, so that the pass goes across rows: loads that begin anywhere in a line
+    take two lines each, and loading set the pace. With 17 taps a side a value takes 0.57 instead of 1.13 ns.
+
+    Parameters
+    ----------
+    offsets : ndarray, int64, (2 * reach + 1 + GROUP,)
+        Scratch, too.
+    """
+    keep_apart()
+    row = 0
+    if reach >= TURNED_REACH and rows >= LANES:
+        made = place + (n + 2 * reach + SIDE - 1) // SIDE * SIDE * LANES
+        for i in range(2 * reach + GROUP):
+            offsets[i] = i * LANES
+        while rows - row > LANES // 2:
+            row = min(row, rows - LANES)  # the last rows are made with some that have been made already
+            for k in range(row, row + LANES, SIDE):
+                for x in range(0, n + 2 * reach, SIDE):
+                    transpose(src, base + k * pitch - reach + x, pitch, scratch, place + x * LANES + k - row, LANES)
+            for x in range(0, n, SIDE):
+                for i in range(0, SIDE, GROUP):
+                    smooth_group(
+                        scratch, place + (x + i) * LANES, offsets, 0, taps, reach, scratch, made + i * LANES, LANES
+                    )
+                for k in range(0, LANES, SIDE):
+                    transpose(scratch, made + k, LANES, out, at + (row + k) * out_pitch + x, out_pitch)
+            row += LANES
+    fill_offsets(offsets, reach, 1)
+    base, at = base + row * pitch, at + row * out_pitch
+    convolve_rows(src, base, pitch, offsets, 0, taps, 0, reach, False, out, at, out_pitch, rows - row, n)
 
 
 @jit

@@ -12,8 +12,16 @@ from __future__ import annotations
 import numpy as np
 
 from numba_ops._jit import jit
-from numba_ops.gaussian import convolve_rows, differentiate, fill_offsets, fill_ring, mirror, smooth_across
-from numba_ops.tile import BAND, INNER, YX00, YX01, YX02, YX10, YX11, YX20
+from numba_ops.gaussian import (
+    convolve_rows,
+    differentiate,
+    fill_offsets,
+    fill_ring,
+    mirror,
+    smooth_across,
+    smooth_along,
+)
+from numba_ops.tile import BAND, GROUP, INNER, YX00, YX01, YX02, YX10, YX11, YX20
 
 
 @jit
@@ -22,14 +30,12 @@ def smooth_plane(g, k, p, m, tile, plane, at):
     rows = g.rows + 2 * (g.margin + g.smooth)
     skip = g.pad - g.margin
     base = (plane * (g.rows + 2 * g.pad) + skip - g.smooth) * g.raw_pitch + skip
-    offsets = np.empty(rows, np.int64)
-    fill_offsets(offsets, g.smooth, 1)
-    convolve_rows(
-        tile, base, g.raw_pitch, offsets, 0, k.smooth, 0, g.smooth, False, m, p.rows, g.wide_pitch, rows, g.wide_pitch
-    )
+    offsets = np.empty(max(rows, 2 * g.smooth + 1 + GROUP), np.int64)
+    pitch = g.wide_pitch
+    smooth_along(tile, base, g.raw_pitch, offsets, k.smooth, g.smooth, m, p.rows, pitch, rows, pitch, m, p.turned)
     for i in range(rows):
         offsets[i] = i * g.wide_pitch
-    smooth_across(m, p.rows, offsets, k.smooth, g.smooth, m, at, g.wide_pitch, g.rows + 2 * g.margin, g.wide_pitch)
+    smooth_across(m, p.rows, offsets, k.smooth, g.smooth, m, at, pitch, g.rows + 2 * g.margin, pitch)
 
 
 @jit

@@ -73,7 +73,7 @@ def _make_group(width: int) -> Any:
             vt = ir.VectorType(F32, width)
             data, offs, ks, dst = (data_of(ctx, b, s.args[i], args[i]) for i in (0, 2, 4, 6))
             base, first, reach, at, pitch = (args[i] for i in (1, 3, 5, 7, 8))
-            centre = b.add(first, reach)
+            one, centre = ir.Constant(I64, 1), b.add(first, reach)
             ahead = b.add(centre, ir.Constant(I64, GROUP - 1))
 
             def row(i: Any) -> Any:
@@ -87,9 +87,16 @@ def _make_group(width: int) -> Any:
                 sums = [fused(b, k, b.fadd(r, q), acc) for r, q, acc in zip(right, left, sums, strict=True)]
                 return [*right, *left, *sums]
 
+            def two_steps(i: Any, state: list[Any]) -> list[Any]:
+                j = b.shl(i, one)
+                return step(j, step(b.sub(j, one), state))
+
             rows = [row(b.add(centre, ir.Constant(I64, t))) for t in range(GROUP)]
             k = splat(b, vt, b.load(ks))
-            state = count_up(b, reach, [*rows, *rows, *(b.fmul(k, r) for r in rows)], step)
+            state = [*rows, *rows, *(b.fmul(k, r) for r in rows)]
+            # Two taps in one go: moving neighbours from register to register took as long as adding them.
+            state = count_up(b, b.lshr(reach, one), state, two_steps)
+            state = count_up(b, b.and_(reach, one), state, lambda _, state: step(reach, state))
             for total in state[2 * GROUP :]:
                 store(b, total, dst, at)
                 at = b.add(at, pitch)

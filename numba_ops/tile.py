@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ALIGN = 16  # float32 in a cache line: every pitch is a multiple, so that passes along y and z load whole lines
 MARGIN = 64  # float32 beyond the last row that a pass along x may read
 GROUP = 4  # planes that are presmoothed side by side: as many as a slab has
+TURNED = 32  # rows that are transposed at once before a wide pass along x, at most
 CHUNK = 512  # voxels of one z pass: its dozen rows stay in the first-level cache
 BAND = 8  # rows of the gradient whose products are formed at once, for the same reason
 SKEW = 16  # planes are this much longer than they need be, lest power-of-two tiles meet in one cache set
@@ -72,6 +73,7 @@ class Places(NamedTuple):
     """Where the rings and scratch of one stream start in its memory; sizes in elements while they are laid out."""
 
     rows: int  # an x pass over a raw plane
+    turned: int  # raw rows, transposed
     smooth: int  # ring: planes smoothed along x and y
     plane: int  # the next presmoothed planes
     ordered: int  # x passes over a presmoothed plane
@@ -147,6 +149,7 @@ def lay_memory(scale: Scale, rows: int, width: int) -> tuple[Places, int]:
     ordered = (rows + 2 * g.filter) * g.pitch
     sizes = Places(
         rows=(rows + 2 * (g.margin + g.smooth)) * g.wide_pitch,
+        turned=(g.wide_pitch + 2 * g.smooth + 2 * ALIGN) * TURNED,
         smooth=0 if g.flat else (2 * g.smooth + GROUP) * g.wide_size,
         plane=(1 if g.flat else GROUP) * g.wide_size,
         ordered=max((6 if tensor else 3) * ordered, 2 * tensor * (rows + 2 * g.margin) * g.edge_pitch),

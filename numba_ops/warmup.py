@@ -129,7 +129,7 @@ def _box() -> None:
 
 
 KERNELS: dict[str, tuple[int, Callable[[], None]]] = {  # how many are compiled, and a small run of them
-    PREDICTION: (43, _predict),
+    PREDICTION: (44, _predict),
     LABELS: (11, _label),
     MEASURES: (8, _measure),
     BOXES: (23, _box),

@@ -164,7 +164,7 @@ KERNELS = """
 import hashlib
 import numpy as np
 from numba_ops.eigen import eigenvalues_2d, eigenvalues_3d
-from numba_ops.gaussian import convolve_rows, differentiate, smooth_across
+from numba_ops.gaussian import convolve_rows, differentiate, smooth_across, smooth_along
 from numba_ops.taps import lay_out, taps
 from numba_ops.arena import allocate
 
@@ -179,12 +179,14 @@ convolve_rows(source, 30, 100, offsets, 10, smooth, 0, 10, False, out, 0, 80, 3,
 convolve_rows(source, 30, 100, offsets, 10, smooth, 0, 10, True, out, 240, 80, 3, 80)
 smooth_across(source, 0, np.arange(0, 3200, 100), smooth, 10, out, 500, 112, 9, 112)
 differentiate(source, 30, 100, offsets[18:], filters, 7, out, 1600, 320, 80, 4, 80)
+along, scratch = allocate(3200), allocate(4300)
+smooth_along(source, 30, 100, np.empty(25, np.int64), smooth, 10, along, 0, 80, 40, 80, scratch, 0)
 tensors = np.round(rng.normal(0, 3, (6, 1000))).astype(np.float32)
 tensors[:, :500] *= rng.normal(1, 0.1, (6, 500)).astype(np.float32)
 values = np.empty((5, 1000), np.float32)
 eigenvalues_3d(*tensors, *values[:3])
 eigenvalues_2d(*tensors[3:], *values[3:])
-digest = hashlib.sha256(out.tobytes() + values.tobytes()).hexdigest()
+digest = hashlib.sha256(out.tobytes() + along[:3200].tobytes() + values.tobytes()).hexdigest()
 """
 
 

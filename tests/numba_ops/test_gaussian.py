@@ -12,9 +12,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from numba_ops.arena import allocate
-from numba_ops.gaussian import convolve_rows, differentiate, fill_offsets, fill_ring, mirror, smooth_across
+from numba_ops.gaussian import (
+    convolve_rows,
+    differentiate,
+    fill_offsets,
+    fill_ring,
+    mirror,
+    smooth_across,
+    smooth_along,
+)
 from numba_ops.taps import lay_out, taps
-from numba_ops.tile import GROUP
+from numba_ops.tile import ALIGN, GROUP, TURNED
 from tests.oracles import load_golden_module
 
 Float = NDArray[np.float32]
@@ -84,6 +92,28 @@ def test_smooth_across(rows: int, n: int, reach: int, special: int) -> None:
     smooth_across(_flatten(image), 0, offsets, k, reach, out, 0, n, rows, n)
     want = _convolve_plainly([image[j : j + rows] for j in range(2 * reach + 1)], k, False)
     assert np.array_equal(out[: rows * n].reshape(rows, n), want, equal_nan=True)
+
+
+@given(
+    st.sampled_from([1, 16, 31, 32, 40, 50, 64, 81, 134]),
+    st.sampled_from([16, 48, 112]),
+    st.integers(0, 20),
+    st.integers(0, 9),
+)
+def test_smooth_along(rows: int, n: int, reach: int, special: int) -> None:
+    """As across, for rows that are transposed and for those that are left over, beside memory that must stay."""
+    image = _make_image(rows, n + 2 * reach + 8, reach + n, special)
+    k = np.random.default_rng(reach).normal(size=reach + 1).astype(np.float32)
+    end = rows * n
+    size = (n + 2 * reach + 2 * ALIGN) * TURNED
+    out = allocate(end + 2 * ALIGN + size)
+    out[:] = 7
+    offsets = np.zeros(2 * reach + 1 + GROUP, np.int64)
+    smooth_along(_flatten(image), reach, image.shape[1], offsets, k, reach, out, 0, n, rows, n, out, end + ALIGN)
+    want = _convolve_plainly([image[:, j : j + n] for j in range(2 * reach + 1)], k, False)
+    assert np.array_equal(out[:end].reshape(rows, n), want, equal_nan=True)
+    assert (out[end : end + ALIGN] == 7).all()
+    assert (out[end + ALIGN + size : end + 2 * ALIGN + size] == 7).all()
 
 
 @given(
