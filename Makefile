@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check coverage docs notebooks bench bench-quick clean
+.PHONY: help demo test check coverage docs screenshots notebooks bench bench-quick clean
 
 VENV_PYTHON := .venv/bin/python
 STAMP := .venv/installed
@@ -24,6 +24,7 @@ help:
 	@echo "make check   style, types, import direction, code in the docs, the docs themselves"
 	@echo "make coverage  run all the tests and count the lines that they reach, into build/coverage"
 	@echo "make docs    the documentation as pages, into build/docs"
+	@echo "make screenshots  every picture of the README and the docs anew"
 	@echo "make notebooks  run all notebooks and keep what they show"
 	@echo "make bench   measure everything beside its peers, half an hour, into docs/performance.md; or make bench-quick"
 	@echo "make clean   remove the environment, the demo's output and caches"
@@ -55,6 +56,9 @@ coverage: $(STAMP)
 docs: $(STAMP)
 	@echo "== documentation, into build/docs"
 	@$(VENV_PYTHON) -m sphinx -q -W --keep-going -b html docs build/docs
+
+screenshots: $(STAMP)
+	@$(VENV_PYTHON) -m tests.screenshots
 
 notebooks: $(STAMP)
 	@$(VENV_PYTHON) -m tests.notebooks.execute

@@ -1,0 +1,59 @@
+"""Every picture of the README and the docs: ``make screenshots``, or ``python -m tests.screenshots docs/images page``.
+
+Each is made by running what it shows: the demo, the server in Chromium, a job from the form to its results. Plots are
+drawn from the results of measurements that are stored.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks import plots
+from benchmarks.report import read_results
+from pipeline.demo import run_demo
+from pipeline.progress import Progress
+from tests.conftest import ROOT
+from tests.web import job_screenshots, screenshot
+
+FOLDER = ROOT / "docs" / "images"
+
+
+def take_demo(folder: Path) -> None:
+    """The picture that the demo draws."""
+    with tempfile.TemporaryDirectory() as made:
+        done = run_demo(Path(made) / "demo", Progress())
+        Path(done["picture"]).replace(folder / "demo.png")
+
+
+def take_page(folder: Path) -> None:
+    """The page in a browser."""
+    screenshot.take(folder / "page.png")
+
+
+def draw_plots(folder: Path) -> None:
+    """Plots of the page of figures."""
+    plots.draw_all(read_results(ROOT / "benchmarks" / "results"), folder)
+
+
+# What each maker makes: the beginning of the pictures' names.
+MAKERS: dict[str, Callable[[Path], None]] = {
+    "demo": take_demo,
+    "page": take_page,
+    "job": job_screenshots.take,
+    "performance-": draw_plots,
+}
+
+
+def main(folder: Path = FOLDER, only: str = "") -> None:
+    """Make all pictures, or those of one maker."""
+    for name, make in MAKERS.items():
+        if name.startswith(only):
+            print(f"== {name}", flush=True)
+            make(folder)
+
+
+if __name__ == "__main__":
+    main(*(convert(text) for convert, text in zip((Path, str), sys.argv[1:], strict=False)))
