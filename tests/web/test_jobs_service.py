@@ -105,6 +105,20 @@ def test_the_mail_leads_to_the_results(job_service: JobService, browser: Browser
         watch.check(job_service.server.url)
 
 
+def test_a_link_is_made_and_withdrawn_on_the_page(job_service: JobService, browser: Browser) -> None:
+    server = job_service.server
+    with open_page(browser, f"{server.url}/jobs/{job_service.store.list()[0].id}") as (page, watch):
+        assert page.locator("[data-link=open]", has_text="a…@lab.example got this link by mail").count() == 1
+        page.locator("#make-link").click()
+        made = page.locator("[data-link=open]", has_not_text="by mail")
+        place = urlsplit(made.locator("input").input_value()).path
+        assert server.ask(place).status == 200
+        made.locator("button", has_text="Withdraw").click()
+        page.locator("[data-link=withdrawn]").wait_for()
+        assert server.ask(place).status == 410
+        watch.check(server.url)
+
+
 def test_a_plain_script_asks_for_the_same_and_is_told_too(job_service: JobService) -> None:
     body = urlencode(fields(SOURCE, email="bob@lab.example")).encode()
     with urllib.request.urlopen(f"{job_service.server.url}/submit", body, timeout=60) as answer:
