@@ -43,9 +43,10 @@ class Reader:
 
 def refusal_of(call: Callable[[], object], *more: type[Exception]) -> str | None:
     """Why a call is refused, None if it is not; `more` are refusals besides those of the pipeline."""
+    refusals: tuple[type[Exception], ...] = (PipelineError, *more)
     try:
         call()
-    except (PipelineError, *more) as error:
+    except refusals as error:
         return str(error)
     return None
 

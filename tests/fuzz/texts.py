@@ -18,11 +18,12 @@ from pipeline.jobs import links
 from pipeline.jobs.address import check_address
 from pipeline.jobs.fields import parse_range
 from pipeline.jobs.form import FIELDS, parse_request
+from pipeline.jobs.store import JobStore
 from pipeline.region import parse_region
 from tests.archive_server import serving
 from tests.fuzz.reader import Read, Reader, reading, refusal_of
 from tests.job_service import FIELDS as FILLED
-from tests.job_service import environment, make_archive
+from tests.job_service import environment, make_archive, make_submission
 from tests.web.test_jobs_hostile import TEXTS
 from web.boxes import parse_box
 from web.chunk_keys import parse_numbers
@@ -59,8 +60,12 @@ def _forms(folder: Path) -> Iterator[Read]:
 def _links(folder: Path) -> Iterator[Read]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VOXELFOREST_SECRET_KEY", "a key of many letters")
+        patch.setenv("VOXELFOREST_DATA_DIR", str(folder))
         settings.cache_clear()
-        yield lambda text: refusal_of(lambda: links.check(text))
+        store = JobStore()
+        store.create(make_submission())
+        with store.connect() as connection:
+            yield lambda text: refusal_of(lambda: links.check(connection, text))
     settings.cache_clear()
 
 

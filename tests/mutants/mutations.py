@@ -139,8 +139,7 @@ def _changes(node: ast.AST) -> Iterator[tuple[str, ast.expr | ast.stmt, str]]:
     elif isinstance(node, ast.BinOp) and type(node.op) in ARITHMETIC and not _has_text(node):
         yield "arithmetic", node, _text(ast.BinOp(node.left, ARITHMETIC[type(node.op)](), node.right))
     elif isinstance(node, ast.AugAssign) and type(node.op) in ARITHMETIC and not _has_text(node):
-        operator = ARITHMETIC[type(node.op)]()
-        yield "arithmetic", node, ast.unparse(ast.AugAssign(node.target, operator, node.value))
+        yield "arithmetic", node, ast.unparse(ast.AugAssign(node.target, ARITHMETIC[type(node.op)](), node.value))
     elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
         yield "constant", node, str(not node.value)
     elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):

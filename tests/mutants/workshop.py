@@ -244,7 +244,7 @@ def _dependents(module: str, package: Path) -> set[str]:
     """A module of numba_ops and all that import it, be it by way of others."""
     imported = {
         path.stem: {
-            node.module.rpartition(".")[2]
+            (node.module or "").rpartition(".")[2]
             for node in ast.walk(ast.parse(path.read_text()))
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("numba_ops")
         }

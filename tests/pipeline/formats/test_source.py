@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 import threading
@@ -26,8 +27,13 @@ def test_setting_says_how_many_files_stay_open(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("VOXELFOREST_HANDLE_CACHE", "2")
     settings.cache_clear()
     opened: list[str] = []
+
+    def open_it(name: str) -> str:
+        opened.append(name)
+        return name
+
     for name in ("a", "b", "a", "c", "b"):
-        HANDLES.get(f"{monkeypatch}{name}", lambda name=name: opened.append(name) or name)
+        HANDLES.get(f"{monkeypatch}{name}", functools.partial(open_it, name))
     assert opened == ["a", "b", "c", "b"]
     close_handles()
     monkeypatch.undo()
