@@ -15,13 +15,15 @@ from weakref import WeakKeyDictionary
 from dask.system import CPU_COUNT
 from distributed import Client
 
-from pipeline.clusters.local import local_client, process_cluster, thread_cluster
+from pipeline.clusters.counters import count_on
+from pipeline.clusters.local import dashboard_of, local_client, process_cluster, thread_cluster
 from pipeline.clusters.logs import check_logfile, fetch_logs, write_logs
 from pipeline.clusters.performance import check_report, reported
 from pipeline.clusters.remote import remote_client, wait_for_workers
 from pipeline.clusters.terms import Terms
 from pipeline.clusters.versions import check_versions
 from pipeline.clusters.workers import JOBS, Workers, as_workers
+from pipeline.config import settings
 from pipeline.errors import PlanError
 from pipeline.suggestion import did_you_mean
 
@@ -136,6 +138,7 @@ def _connect(scheduler: str, workers: int | Workers | None, terms: Terms) -> Ite
         wanted = as_workers(workers, 1) if workers is not None else JOBS
         with rented_client(wanted, terms) as (client, threads):
             _to_come[client] = wanted.maximum * threads
+            count_on(client)
             yield client
         return
     with contextlib.ExitStack() as stack:
@@ -147,6 +150,7 @@ def _connect(scheduler: str, workers: int | Workers | None, terms: Terms) -> Ite
             if wanted.minimum:
                 wait_for_workers(client, scheduler, wanted.minimum)
             check_versions(client, scheduler)
+            count_on(client)
             _to_come[client] = wanted.maximum
         try:
             yield client
@@ -164,6 +168,9 @@ def _own_client(scheduler: str, workers: Workers, terms: Terms) -> Iterator[Clie
     cluster = thread_cluster(workers.maximum) if in_process else process_cluster(workers, terms.task_bytes)
     with cluster, local_client(cluster) as client:
         _to_come[client] = workers.maximum
+        if settings().dashboard_port is not None:
+            terms.tell(f"Dask's dashboard is at {dashboard_of(cluster)}")
+            count_on(client)
         yield client
 
 

@@ -19,6 +19,15 @@ class ClusterSettings(BaseSettings):
         None, "file", "Certificate that a client shows to a tls:// scheduler, PEM.", shown="none"
     )
     tls_key: Path | None = row(None, "file", "Private key of that certificate, PEM.", shown="none")
+    dashboard_port: int | None = row(
+        None,
+        "port",
+        "Port on 127.0.0.1 of Dask's dashboard and metrics, for a scheduler that is made here (threads, local); 0 "
+        "takes a free one. The dashboard needs bokeh.",
+        shown="none",
+        ge=0,
+        le=65535,
+    )
     scaling_seconds: float = row(
         5.0,
         "seconds",

@@ -16,6 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from pipeline.clusters.counters import GROWING as CACHE_GROWING
 from pipeline.errors import BusyError
 
 if TYPE_CHECKING:
@@ -24,10 +25,7 @@ if TYPE_CHECKING:
 # Seconds; fine below 25 ms, where tiles from the cache are to be.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 # Statistics of the engine that only ever grow; the others are gauges.
-GROWING = frozenset(
-    {"hits", "misses", "evictions", "refused", "abandoned", "joined", "failures"}
-    | {"response_hits", "response_misses", "response_evictions"}
-)
+GROWING = CACHE_GROWING | {"response_hits", "response_misses", "response_evictions"}
 
 blueprint = Blueprint("metrics", __name__)
 

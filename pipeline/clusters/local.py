@@ -7,6 +7,7 @@ import logging
 import signal
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
+from typing import Any
 
 import dask
 from distributed import Client, LocalCluster, Scheduler, SpecCluster, Worker
@@ -32,11 +33,12 @@ def memory_limit(threads: int, task_bytes: int | None) -> int:
 def thread_cluster(threads: int) -> SpecCluster:
     """One worker with so many threads inside this process; nothing listens."""
     common = {"dashboard": False, "dashboard_address": LOOPBACK}
+    shown = _dashboard()
     # No memory limit: Dask would spill or pause by what the whole process holds, while the plan bounds each task.
     worker = {"protocol": "inproc", "nthreads": threads, "memory_limit": 0, **common}
     with dask.config.set(NO_PROFILE):
         return SpecCluster(
-            scheduler={"cls": Scheduler, "options": {"protocol": "inproc", "host": None, **common}},
+            scheduler={"cls": Scheduler, "options": {"protocol": "inproc", "host": None, **shown}},
             workers={0: {"cls": Worker, "options": worker}},
             silence_logs=logging.CRITICAL,
         )
@@ -51,13 +53,24 @@ def process_cluster(workers: Workers, task_bytes: int | None = None) -> LocalClu
             processes=True,
             host="127.0.0.1",
             dashboard_address=LOOPBACK,
-            scheduler_kwargs={"dashboard": False},
+            scheduler_kwargs=_dashboard(),
             memory_limit=memory_limit(1, task_bytes),
             silence_logs=logging.CRITICAL,
         )
         if not workers.fixed:
             cluster.adapt(minimum=workers.minimum, maximum=workers.maximum, interval=settings().scaling_seconds)
     return cluster
+
+
+def dashboard_of(cluster: SpecCluster) -> str:
+    """Where a cluster of this machine shows Dask's dashboard."""
+    return f"http://127.0.0.1:{cluster.scheduler.http_server.port}/status"
+
+
+def _dashboard() -> dict[str, Any]:
+    """What a scheduler shows, and where."""
+    port = settings().dashboard_port
+    return {"dashboard": port is not None, "dashboard_address": LOOPBACK if port is None else f"127.0.0.1:{port}"}
 
 
 def local_client(cluster: SpecCluster) -> Client:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy.typing as npt
+from distributed import Client
 
 from numba_ops.warmup import LABELS, PREDICTION, warm_up
 from pipeline.blocks import Box
@@ -24,6 +25,7 @@ from pipeline.serving.catalogue import Catalogue
 from pipeline.serving.label_frames import FOLDER, LabelFrames
 from pipeline.serving.label_layers import FrameRecipe
 from pipeline.serving.layer import Layer
+from pipeline.serving.publisher import Publisher
 from pipeline.serving.reading import Abandoned, Reading
 from pipeline.serving.recipe import assemble
 from pipeline.serving.request_shape import cover
@@ -56,7 +58,8 @@ class Engine:
     ) -> None:
         self.catalogue = catalogue
         self.scheduler = check_scheduler(scheduler)
-        self._session = Session(scheduler, workers)
+        self._publisher = Publisher(self.statistics)
+        self._session = Session(scheduler, workers, self._publish)
         self._cache = BlockCache(settings().cache_bytes if cache_bytes is None else cache_bytes)
         self._admission = Admission(settings())
         self._maker = BlockMaker(self._session, self._cache, self._admission)
@@ -156,5 +159,10 @@ class Engine:
 
     def close(self) -> None:
         """Give up the cache and the connection; the engine may be used again, with a new one."""
+        self._publisher.stop()
         self._cache.clear()
         self._session.close()
+
+    def _publish(self, client: Client) -> None:
+        if self.scheduler != "threads" or settings().dashboard_port is not None:  # else nobody could see it
+            self._publisher.start(client)

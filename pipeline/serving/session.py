@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from distributed import Client, Future
@@ -28,11 +29,19 @@ class Session:
         ``threads`` for a worker inside this process, ``local`` or the address of a scheduler.
     workers : int, optional
         As `pipeline.cluster.connect` takes it.
+    on_start : callable, optional
+        Called with each client that is made.
     """
 
-    def __init__(self, scheduler: str = "threads", workers: int | None = None) -> None:
+    def __init__(
+        self,
+        scheduler: str = "threads",
+        workers: int | None = None,
+        on_start: Callable[[Client], None] | None = None,
+    ) -> None:
         self._scheduler = scheduler
         self._workers = workers
+        self._on_start = on_start
         self._lock = threading.RLock()
         self._stack: contextlib.ExitStack | None = None
         self._client: Client | None = None
@@ -138,3 +147,5 @@ class Session:
         addresses = self._client.nthreads()
         self._threads = max(sum(addresses.values()), 1)
         self._inside = bool(addresses) and all(str(address).startswith(INSIDE) for address in addresses)
+        if self._on_start is not None:
+            self._on_start(self._client)
