@@ -1,8 +1,8 @@
 """The page about the tests, from what was found: ``python -m tests.evidence > docs/explanation/tests.md``.
 
 What is beside this file was written by ``python -m tests.mutants`` (mutants.jsonl), ``python -m tests.fuzz``
-(fuzz.json) and ``make coverage`` (lines.json, its totals); equivalent.toml says of mutants that survived why nothing can
-catch them.
+(fuzz.json) and ``make coverage`` (lines.json, its totals). Of mutants that survived, equivalent.toml says why nothing
+can catch them.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ def test_the_old_service() -> None:
     assert (used.strict, used.window, used.low, used.channels) == (True, 3.0, 0.5, (1,))
     assert used.halo_zyx((9, 9, 9)) == (3, 3, 3)
     assert used.min_size == 0
+    assert Thresholding.old_service() == Thresholding.old_service(channel=0, threshold=0.5, sigma=1.0)
 
 
 @pytest.mark.parametrize(
