@@ -22,7 +22,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,11 +58,17 @@ class Chaos:
     service : ChaosService
     archive : Archive
     box : Mailbox
+    waiting : int
+        Jobs that wait, at least.
+    first : list of str
+        What is killed first; then chance decides.
     """
 
     service: ChaosService
     archive: Archive
     box: Mailbox
+    waiting: int
+    first: list[str]
     promised: set[str] = field(default_factory=set)  # ids of the jobs that the server has taken
     asked: int = 0
     unanswered: int = 0
@@ -78,7 +84,7 @@ class Chaos:
         """Ask for jobs, for one that was asked for before too, and look at them."""
         waiting = len(JobStore().list((QUEUED,)))
         if self._submit(self.random.randrange(self.asked + 1), self.random.choice(PEOPLE)):
-            for _ in range(WAITING - waiting):
+            for _ in range(self.waiting - waiting):
                 self._submit(self.asked + 1, PEOPLE[0])
         for place in ("/jobs", "/api/v1/jobs"):
             self._ask("GET", place)
@@ -92,7 +98,8 @@ class Chaos:
             self.box.answers["DATA"] = "451 come again"
         else:
             self.box.answers.clear()
-        self.service.kill_one()
+        if self.service.kill_one(self.first[0] if self.first else None) is not None:
+            self.first = self.first[1:]
         self.shown += shown_token()
 
     def rest(self) -> None:
@@ -157,11 +164,21 @@ class Chaos:
         return reply.document if reply.headers["Content-Type"] == "application/json" else {}
 
 
-def run_chaos(folder: Path, archive: Archive, kills: int, *, cluster: bool = False, seed: int = 0) -> dict[str, Any]:
+def run_chaos(
+    folder: Path,
+    archive: Archive,
+    kills: int,
+    *,
+    cluster: bool = False,
+    seed: int = 0,
+    waiting: int = WAITING,
+    first: Sequence[str] = (),
+) -> dict[str, Any]:
     """Kill so often, then wait until all jobs have ended, and check what became of them; returns figures."""
     with receiving(folder) as box:
         variables = {**environment(folder, archive, **LIMITS), **box.environment(), "VOXELFOREST_SMTP_SECONDS": "20"}
-        chaos = Chaos(ChaosService(folder, variables, cluster, random.Random(seed)), archive, box)
+        service = ChaosService(folder, variables, cluster, random.Random(seed))
+        chaos = Chaos(service, archive, box, waiting, list(first))
         begun = time.monotonic()
         chaos.service.start_all()
         try:

@@ -74,10 +74,11 @@ class ChaosService:
         for name in [name for name, process in self.processes.items() if process.poll() is not None]:
             self._start(name)
 
-    def kill_one(self) -> str | None:
-        """Kill a process with SIGKILL; None if none of the kind that was drawn came up."""
-        weights = {**WEIGHTS, **(CLUSTER_WEIGHTS if self.cluster else {})}
-        (kind,) = self.random.choices(list(weights), list(weights.values()))
+    def kill_one(self, kind: str | None = None) -> str | None:
+        """Kill a process with SIGKILL, of a kind that is drawn where none is named; None if none of it came up."""
+        if kind is None:
+            weights = {**WEIGHTS, **(CLUSTER_WEIGHTS if self.cluster else {})}
+            (kind,) = self.random.choices(list(weights), list(weights.values()))
         found = self._wait_for(kind)
         if kind == "runner" and found:
             found = self._wait_for_work(found)
