@@ -79,7 +79,7 @@ class JobSettings(BaseSettings):
         "Bucket that results of jobs are kept in, each below a prefix of its own: `s3://bucket/prefix`; without it "
         "they stay in a folder below `data_dir`, where they are made in any case.",
         shown="none",
-        pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_.=-]+)*/?$",
+        pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_=-][A-Za-z0-9_.=-]*)*/?$",
     )
     job_parameters: dict[str, dict[str, str]] = row(
         {},
