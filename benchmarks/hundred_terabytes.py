@@ -13,8 +13,8 @@ from benchmarks.simulation import CASE
 from pipeline.blocks import Box, grid_shape
 from pipeline.clusters.work import estimate_seconds
 from pipeline.clusters.workers import Workers
-from pipeline.config import Settings, settings
-from pipeline.ec2.configuration import Configuration
+from pipeline.config import settings
+from pipeline.ec2.configuration import Configuration, read_configuration
 from pipeline.ec2.cost import make_offer, rates_of
 from pipeline.ec2.prices import AS_OF
 from pipeline.plan import Plan, make
@@ -96,23 +96,6 @@ def _requests(plan: Plan, files: int) -> dict[str, float]:
 
 
 def _configuration() -> Configuration:
-    """Machines as the settings have them by default."""
-    table = Settings.model_fields
-    return Configuration(
-        image="ami-00000000",
-        container="voxelforest:1",
-        region=REGION,
-        subnet=None,
-        security_group=None,
-        client=None,
-        profile=None,
-        worker_type=table["ec2_worker_type"].default,
-        scheduler_type=table["ec2_scheduler_type"].default,
-        private=False,
-        spot=False,
-        dashboard=False,
-        disk=table["ec2_disk"].default,
-        project="",
-        owner="",
-        prices="",
-    )
+    """Machines as the settings have them, whatever their image."""
+    named = {"ec2_image": "ami-00000000", "ec2_container": "voxelforest:1", "ec2_region": REGION}
+    return read_configuration(settings().model_copy(update=named))

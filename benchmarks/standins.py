@@ -20,7 +20,12 @@ import psutil
 from distributed import Scheduler, Worker
 
 PATIENCE = 300.0  # seconds that a hundred workers may take to start on a busy machine
-QUIET = {"distributed.worker.profile.enabled": False, "distributed.admin.low-level-log-length": 0}
+# What a worker looks after for its machine is turned down: a hundred share this one.
+QUIET = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.low-level-log-length": 0,
+    "distributed.admin.system-monitor.interval": "30s",
+}
 
 
 @dataclass(frozen=True)
