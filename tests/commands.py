@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,9 @@ def segment(capsys: pytest.CaptureFixture[str], *arguments: object, code: int = 
     return outcome
 
 
-def start(*arguments: object, prepare: Callable[[], None] | None = None) -> subprocess.Popen[str]:
+def start(
+    *arguments: object, prepare: Callable[[], None] | None = None, environment: Mapping[str, str] = SMALL_BLOCKS
+) -> subprocess.Popen[str]:
     """Start the command in a session of its own, blocks being small; `prepare` is called in the new process first."""
 
     def ready() -> None:
@@ -70,7 +72,7 @@ def start(*arguments: object, prepare: Callable[[], None] | None = None) -> subp
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, **SMALL_BLOCKS},
+        env={**os.environ, **environment},
         start_new_session=True,
         preexec_fn=ready,
     )
