@@ -15,7 +15,7 @@ from typing import get_args
 
 from platformdirs import user_data_path
 from pydantic import ByteSize, SecretStr, ValidationError
-from pydantic_settings import SettingsConfigDict
+from pydantic_settings import SettingsConfigDict, SettingsError
 
 from pipeline.cluster_settings import ClusterSettings
 from pipeline.errors import PlanError
@@ -133,6 +133,13 @@ def settings() -> Settings:
         annotation = Settings.model_fields[str(first["loc"][0])].annotation if first["loc"] else None
         given = "" if SecretStr in get_args(annotation) else f"={first['input']!s}"
         raise PlanError(f"{name}{given} is not usable: {first['msg']}", code="setting") from None
+    except SettingsError as error:
+        name = str(error).split('"')[1].upper()
+        text = f'{PREFIX}{name} is not usable: it is to be JSON, such as {{"pipeline": {{"parameter": "value"}}}}'
+        raise PlanError(text, code="setting") from None
+    except OverflowError:  # of a size that is no number any more
+        name = max((name for name in os.environ if name.startswith(PREFIX)), key=lambda name: len(os.environ[name]))
+        raise PlanError(f"{name} is not usable: no size has so many digits", code="setting") from None
 
 
 def unknown_variables() -> dict[str, str]:

@@ -166,7 +166,7 @@ def _parse_bytes(text: str | None) -> int | None:
         return None
     try:
         size = int(TypeAdapter(ByteSize).validate_python(text))
-    except ValidationError:
+    except (ValidationError, OverflowError):
         size = -1
     if size < 0:
         raise PlanError(f"--cache {text!r} is no size; write it as 900MiB or 1.5GB", code="cache")

@@ -22,8 +22,8 @@ from pipeline.jobs.store import JobStore
 from pipeline.region import parse_region
 from tests.archive_server import serving
 from tests.fuzz.reader import Read, Reader, reading, refusal_of
-from tests.job_service import FIELDS as FILLED
-from tests.job_service import environment, make_archive, make_submission
+from tests.job_service import environment, make_submission
+from tests.web.job_desk import fields, make_archive
 from tests.web.test_jobs_hostile import TEXTS
 from web.boxes import parse_box
 from web.chunk_keys import parse_numbers
@@ -40,19 +40,19 @@ def written_like(alphabet: str) -> st.SearchStrategy[str]:
 
 
 BOXES = st.tuples(written_like("0123456789_-"), written_like("0123456789_-"))
-FORMS = st.dictionaries(st.sampled_from(FIELDS), TEXTS, min_size=1)
+RANGES = st.tuples(st.integers(-1, 25), st.integers(0, 25)).map(lambda ends: f"{ends[0]}, {ends[1]}")
+FORMS = st.dictionaries(st.sampled_from(FIELDS), TEXTS | RANGES, min_size=1, max_size=3)
 SET = st.tuples(st.sampled_from(SETTINGS), written_like("0123456789.eKMGTiB-"))
 
 
 @contextlib.contextmanager
 def _forms(folder: Path) -> Iterator[Read]:
-    """The form, an archive being there; the analysis is one of ours."""
-    filled = {**FILLED, "pipeline": "nomads-unsupervised"}
+    """The form, an archive with the channels that the analysis needs being there."""
     with serving(make_archive()) as archive, pytest.MonkeyPatch.context() as patch:
         for name, value in environment(folder, archive).items():
             patch.setenv(name, value)
         settings.cache_clear()
-        yield lambda changes: refusal_of(lambda: parse_request({**filled, **changes}))
+        yield lambda changes: refusal_of(lambda: parse_request({**fields(), **changes}))
     settings.cache_clear()
 
 

@@ -39,6 +39,18 @@ def test_unusable_value_names_the_variable(monkeypatch: pytest.MonkeyPatch, text
     assert caught.value.code == "setting"
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [("JOB_PARAMETERS", "{", "it is to be JSON"), ("CHUNK_CACHE", "9" * 400 + ".5", "no size has so many digits")],
+)
+def test_what_is_no_value_at_all_names_the_variable(
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str, words: str
+) -> None:
+    monkeypatch.setenv(f"VOXELFOREST_{name}", text)
+    with pytest.raises(PlanError, match=f"VOXELFOREST_{name} is not usable: {words}"):
+        settings()
+
+
 def test_secret_that_is_too_short_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VOXELFOREST_SECRET_KEY", "hush")
     with pytest.raises(PlanError, match="VOXELFOREST_SECRET_KEY is not usable") as caught:
