@@ -44,7 +44,8 @@ LIBRARIES = (
     *("pydantic_settings", "scipy.ndimage", "sklearn.ensemble", "tifffile", "typer", "werkzeug.test", "xarray", "zarr"),
 )
 COPIED = ("numba_ops", "pipeline", "web", "tests", "docs", "pyproject.toml", "setup.cfg")
-LEAST_SECONDS = 90.0  # that a mutant's tests may take, whatever they took before
+LEAST_SECONDS = 30.0  # of a core, that a mutant's tests may take, whatever they took before
+PATIENCE = 6  # times as long in all: other programs may have the cores
 BROKEN = 70  # exit code where pytest did not even begin
 MOST_BYTES = 12 << 30  # of address space: a mutant may ask for anything
 FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
@@ -128,7 +129,7 @@ class Workshop:
                 self._prepare_kernels(mutant.target.path.stem, environment)
             try:
                 deselected = [f"--deselect={name}" for name in self._failing]
-                ended = self._run([*files, "-x", *deselected], environment, max(LEAST_SECONDS, 4 * usual))
+                ended = self._run([*files, "-x", *deselected], environment, max(LEAST_SECONDS, usual))
                 by = _first_failure(ended)
                 outcome = "survived" if ended.code == 0 else "caught"
             except TimeoutError as error:
@@ -187,8 +188,9 @@ class Workshop:
         process, began = psutil.Process(pid), time.monotonic()
         try:
             while (status := os.waitpid(pid, os.WNOHANG))[0] == 0:
-                if limit is not None and time.monotonic() - began > limit:
-                    raise TimeoutError(f"no end after {limit:.0f} s")
+                waited = time.monotonic() - began
+                if limit is not None and waited > limit and (waited > PATIENCE * limit or _used(process) > limit):
+                    raise TimeoutError(f"no end after {limit:.0f} s of a core")
                 time.sleep(0.05)
             ended = Ended(os.waitstatus_to_exitcode(status[1]), log.read_text(errors="replace"))
             assert ended.code != BROKEN, f"the tests could not be run at all:\n{ended.said}"
@@ -202,6 +204,15 @@ class Workshop:
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
+
+
+def _used(process: psutil.Process) -> float:
+    """Seconds of a core that a process, and those that it has started, have had."""
+    used = 0.0
+    for one in [process, *process.children(recursive=True)]:
+        with suppress(psutil.NoSuchProcess):
+            used += sum(one.cpu_times()[:4])  # its own, and that of those which have ended
+    return used
 
 
 def preload() -> None:
