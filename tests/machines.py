@@ -65,7 +65,7 @@ with open(os.environ["MACHINE_OFF"], "a") as file:
 
 
 class Faults:
-    """WSGI middleware: calls of EC2 that fail as Amazon's do.
+    """WSGI middleware: calls of EC2 that fail as Amazon's do; objects of S3 with ``denied`` in their keys are denied.
 
     Parameters
     ----------
@@ -79,6 +79,9 @@ class Faults:
         self.seen: Counter[str] = Counter()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Any:
+        if "denied" in environ["PATH_INFO"]:
+            start_response("403 Forbidden", [("Content-Type", "application/xml")])
+            return [b"<Error><Code>AccessDenied</Code><Message>told by the test</Message></Error>"]
         kind = environ.get("CONTENT_TYPE", "")
         if environ["REQUEST_METHOD"] != "POST" or "form" not in kind:
             return self._app(environ, start_response)

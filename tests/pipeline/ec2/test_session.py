@@ -24,7 +24,7 @@ from pipeline.clusters.workers import Workers
 from pipeline.config import settings
 from pipeline.ec2.session import rented_cluster
 from pipeline.errors import ClusterError, PipelineError
-from tests.commands import SMALL_BLOCKS, finish, follow, start
+from tests.commands import SMALL_BLOCKS, finish, follow, run_here, start
 from tests.machines import NEIGHBOURS, REGION, Machines, machines, until
 from tests.outputs import contents
 
@@ -216,6 +216,22 @@ def test_what_cannot_be_is_told_before_anything_costs(
     settings.cache_clear()
     assert "\n" not in caught.value.message
     assert ec2.faults.seen["RunInstances"] == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "out"),
+    [("s3://scans/denied/raw.zarr", "s3://scans/out.zarr"), ("s3://scans/raw.zarr", "s3://scans/denied/out.zarr")],
+    ids=["input", "output"],
+)
+def test_bucket_that_denies_is_one_line_before_anything_costs(
+    ec2: Machines, raw: str, golden_dir: Path, capsys: pytest.CaptureFixture[str], data: str, out: str
+) -> None:
+    project = str(golden_dir / "projects" / "pc_3d.ilp")
+    outcome = run_here(capsys, "predict", project, data, out, "--axes", "zyx", "--scheduler", "ec2", "--workers", "2")
+    assert outcome.code == 2
+    assert "access is denied; check the credentials" in outcome.err[-1]
+    assert ec2.faults.seen["RunInstances"] == 0
+    assert not {"CreateSecurityGroup", "RunInstances"} & set(ec2.faults.seen)
 
 
 def test_money_that_does_not_last_until_the_first_worker_is_refused(ec2: Machines) -> None:
