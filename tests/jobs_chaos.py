@@ -228,12 +228,17 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--cluster", action="store_true")
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--out", type=Path, help="file for the figures, as tests/jobs_chaos.json")
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="jobs-chaos-"))
     print(f"seed {given.seed}, in {folder}", flush=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with surroundings(folder) as archive:
-        print(json.dumps(run_chaos(folder, archive, given.kills, cluster=given.cluster, seed=given.seed)), flush=True)
+        figures = run_chaos(folder, archive, given.kills, cluster=given.cluster, seed=given.seed)
+    text = json.dumps(figures, indent=1) + "\n"
+    print(text, flush=True)
+    if given.out is not None:
+        given.out.write_text(text, encoding="utf-8")
     shutil.rmtree(folder)
 
 
