@@ -68,7 +68,7 @@ def task_bytes(
     """
     held = _voxels(block, sum_halos(stacks), image) * itemsize * n_channels
     peak = 2 * held  # in the file's order of axes, then in ours
-    scratch = _scratch(stacks[-1], block[1:], image)
+    scratch = _scratch(stacks[-1], block[1:])
     for i, (stage, stack) in enumerate(zip(stages[:-1], stacks[:-1], strict=True)):
         region = _grow(block, sum_halos(stacks[i + 1 :]), image)
         voxels = math.prod(region)
@@ -76,7 +76,7 @@ def task_bytes(
         extended = voxels * itemsize * n_channels
         converting = extended + voxels * (2 * FLOAT + itemsize)  # class by class
         peak = max(peak, held + _classes_bytes(stage, voxels) + converting)
-        scratch = max(scratch, _scratch(stack, region, image))
+        scratch = max(scratch, _scratch(stack, region))
         held += extended
     voxels = math.prod(block)
     if any(result.name == "features" for result in results):
@@ -104,10 +104,10 @@ def _derived_bytes(result: Result, n_classes: int, voxels: int) -> int:
     return 0  # the very array that the forest or the features were written to
 
 
-def _scratch(stack: Stack, region: Sequence[int], image: Box) -> int:
-    """What one tile of a region (z, y, x) takes."""
+def _scratch(stack: Stack, region: Sequence[int]) -> int:
+    """What one tile of a region (z, y, x), which lies inside the image, takes."""
     rows, width = (min(a, b) for a, b in zip(tile_shape(stack, region[0]), region[1:], strict=True))
-    return stack.scratch_bytes(min(region[0], image.shape[1]), rows, width)
+    return stack.scratch_bytes(region[0], rows, width)
 
 
 def _grow(block: Sequence[int], halo: Sequence[int], image: Box) -> tuple[int, int, int]:

@@ -183,6 +183,12 @@ def test_chunk_does_not_depend_on_memory() -> None:
     assert chunks == {(1, 64, 64, 64)}
 
 
+def test_features_of_one_plane_are_those_of_a_plane() -> None:
+    selection = full_selection((1.0,))  # as old projects have it: in 2-D where there is one plane
+    plan = plan_of((1, 1, 50, 60), blank_project(selection, depth=1), outputs=["features"])
+    assert len(plan.results[0].channels) == selection.n_columns(1, 1) < selection.n_columns(1, 50)
+
+
 def test_chunk_of_hundreds_of_features_stays_small() -> None:
     project = blank_project(full_selection((0.3, 0.7, 1.0, 1.6, 3.5, 5.0, 10.0), in_2d=False), "zyxc", channels=3)
     plan = plan_of((1, 300, 300, 300), project, dims="czyx", n_channels=3, outputs=["features"])
