@@ -25,6 +25,11 @@ def describe(mutant: Mutant) -> dict[str, Any]:
     return {"area": mutant.area, "path": path, "line": line, "start": start, "kind": kind, "diff": diff}
 
 
+def _key(said: dict[str, Any]) -> str:
+    """Tells mutants apart."""
+    return json.dumps([said["path"], said["start"], said["diff"]])
+
+
 def read_results(path: Path) -> list[dict[str, Any]]:
     """Results that were kept."""
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
@@ -40,15 +45,16 @@ def main() -> None:
     given = parser.parse_args()
     given.out.parent.mkdir(parents=True, exist_ok=True)
     known = read_results(given.out)
+    survived = {_key(one) for one in known if one["outcome"] == "survived"} if given.again else set()
     if given.again:
-        known = [one for one in known if one["outcome"] != "survived"]
+        known = [one for one in known if _key(one) not in survived]
         given.out.write_text("".join(json.dumps(one) + "\n" for one in known))
-    done = {json.dumps([one["path"], one["start"], one["diff"]]) for one in known}
+    done = {_key(one) for one in known}
     waiting = []
     for mutant in sample(given.count, given.seed):
         said = describe(mutant)
-        if json.dumps([said["path"], said["start"], said["diff"]]) not in done:
-            waiting.append((mutant, said))
+        if _key(said) not in done:
+            waiting.append((mutant, {**said, "at_first": "survived"} if _key(said) in survived else said))
     if waiting:
         _judge_all(waiting, given.out)
     _sum_up(read_results(given.out))

@@ -45,6 +45,7 @@ LIBRARIES = (
 )
 COPIED = ("numba_ops", "pipeline", "web", "tests", "docs", "pyproject.toml", "setup.cfg")
 LEAST_SECONDS = 30.0  # of a core, that a mutant's tests may take, whatever they took before
+LONGEST_TEST = 120  # seconds; a mutant may wait for what never comes
 PATIENCE = 6  # times as long in all: other programs may have the cores
 BROKEN = 70  # exit code where pytest did not even begin
 MOST_BYTES = 12 << 30  # of address space: a mutant may ask for anything
@@ -239,7 +240,8 @@ def _test(tree: Path, arguments: list[str], environment: dict[str, str], log: Pa
     sys.path[:] = [str(tree), *(path for path in sys.path if Path(path).resolve() not in (ROOT, Path.cwd()))]
     importlib.invalidate_caches()
     loaded = "ignore::pytest.PytestAssertRewriteWarning"  # plugins are, already
-    return int(pytest.main(["-q", "--no-header", "-p", "no:cacheprovider", "-W", loaded, *arguments]))
+    options = ["-q", "--no-header", "-p", "no:cacheprovider", f"--timeout={LONGEST_TEST}", "-W", loaded]
+    return int(pytest.main([*options, *arguments]))
 
 
 def _first_failure(ended: Ended) -> str:
