@@ -32,14 +32,14 @@ from pipeline.run import Request, run
 from pipeline.volume import open_raw
 
 SHAPE = {"full": (256, 512, 512), "quick": (128, 256, 256), "tiny": (40, 40, 40)}
-PAIRS = {"full": 4, "quick": 2, "tiny": 1}
+PAIRS = {"full": 3, "quick": 2, "tiny": 1}
 BUDGET = {"full": 400.0, "quick": 60.0, "tiny": 0.0}
 WORKERS = {"full": (10, 100), "quick": (10, 100), "tiny": (3,)}
 ROUNDS = {"full": 20, "quick": 5, "tiny": 2}  # blocks of each worker
 TINY_BLOCK = 0.05  # seconds
-RATES = {"full": (1, 2, 4, 8, 16, 32), "quick": (4, 16), "tiny": ()}  # how many times shorter blocks are
+RATES = {"full": (2, 4, 8, 16, 32), "quick": (4, 16), "tiny": ()}  # how many times shorter blocks are
 RATE_WORKERS = 100
-RATE_SECONDS = 25.0
+RATE_SECONDS = 20.0
 MANY = {"full": 10**6, "quick": 10**4, "tiny": 200}
 MEMORY_WORKERS = 10
 MOST_SECONDS = {"full": 2400.0, "quick": 120.0, "tiny": 60.0}

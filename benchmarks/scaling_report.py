@@ -76,7 +76,7 @@ def _tell_bend(found: Found) -> str:
     rows = found["rows"]
     good = [row for row in rows if row["efficiency"] >= GOALS[100]]
     cost = _scheduler_ms(found)
-    longest = rows[0]["block_seconds"]
+    longest = rows[0]["block_seconds"] * rows[0]["times"]
     kept = f"up to {good[-1]['tasks_a_second']:.0f} blocks a second" if good else "at none of these rates"
     return (
         f"Efficiency stays above {GOALS[100]:.0%} {kept}. A block takes {cost:.2f} ms of the scheduler's thread (the "
