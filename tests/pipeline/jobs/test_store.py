@@ -148,6 +148,15 @@ def test_no_more_jobs_wait_than_may(store: JobStore, set_up: Callable[..., None]
     assert len(store.secrets()) == len(list((store.path.parent / "job-secrets").iterdir())) == 2
 
 
+def test_no_job_is_started_again_where_no_more_may_wait(store: JobStore, set_up: Callable[..., None]) -> None:
+    failed = end(store, FAILED)
+    set_up(JOB_QUEUE=1)
+    store.create(make_submission(1))
+    with pytest.raises(BusyError, match="1 jobs wait already"):
+        store.retry(failed, SecretStr(TOKEN))
+    assert store.get(failed).state == FAILED
+
+
 def test_list_is_by_state_newest_first_and_goes_on(store: JobStore) -> None:
     jobs = [store.create(make_submission(number))[0] for number in range(4)]
     store.cancel(jobs[1].id)
