@@ -138,6 +138,7 @@ def read_through(
     dtype: np.dtype[Any],
     box: tuple[slice, ...],
     fetch: Callable[[tuple[slice, ...]], Array],
+    fetch_units: Callable[[list[tuple[slice, ...]]], Iterable[Array]],
 ) -> Array:
     """The voxels of a box, through the chunks that are kept where it needs but a part of what it decodes.
 
@@ -152,10 +153,12 @@ def read_through(
         Inside the array, not empty.
     fetch : callable
         Gives the voxels of a box from the file.
+    fetch_units : callable
+        Gives those of several units, one by one; each keeps nothing else alive.
     """
     grid = [range(s.start // u, -(-s.stop // u)) for s, u in zip(box, unit, strict=True)]
     spans = [slice(r[0] * u, min(r[-1] * u + u, n)) for r, u, n in zip(grid, unit, shape, strict=True)]
-    decoded, wanted = _volume(spans), _volume(box)
+    decoded, wanted = volume(spans), volume(box)
     if decoded <= MOST_WASTE * wanted or decoded * dtype.itemsize > settings().chunk_cache:
         return fetch(box)
 
@@ -163,26 +166,22 @@ def read_through(
         return tuple(slice(i * u, min(i * u + u, n)) for i, u, n in zip(index, unit, shape, strict=True))
 
     def decode(indices: list[Index]) -> Iterator[Array]:
-        if len(indices) < math.prod(map(len, grid)):
-            yield from (np.array(fetch(place(index)), dtype) for index in indices)
-            return
-        whole = fetch(tuple(spans))  # together: a server is asked for all of them at once
-        for index in indices:
-            yield np.array(whole[_inside(place(index), spans)], dtype)
+        return (np.asarray(chunk, dtype) for chunk in fetch_units([place(index) for index in indices]))
 
     found = np.empty([s.stop - s.start for s in box], dtype)
     indices = list(itertools.product(*grid))
     for index, chunk in zip(indices, CHUNKS.get(owner, indices, decode), strict=True):
         there = place(index)
         common = tuple(slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(there, box, strict=True))
-        found[_inside(common, box)] = chunk[_inside(common, there)]
+        found[inside(common, box)] = chunk[inside(common, there)]
     return found
 
 
-def _volume(box: Iterable[slice]) -> int:
+def volume(box: Iterable[slice]) -> int:
+    """Voxels of a box."""
     return math.prod(s.stop - s.start for s in box)
 
 
-def _inside(box: Iterable[slice], outer: Iterable[slice]) -> tuple[slice, ...]:
+def inside(box: Iterable[slice], outer: Iterable[slice]) -> tuple[slice, ...]:
     """A box in the coordinates of one that holds it."""
     return tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(box, outer, strict=True))

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from pipeline.config import settings
 from pipeline.errors import PipelineError, ReadError, VolumeError
-from pipeline.formats.chunk_cache import CHUNKS, read_through
+from pipeline.formats.chunk_cache import CHUNKS, inside, read_through, volume
 
 LARGEST_CHUNK_BYTES = 1 << 32  # HDF5 itself allows no larger one; a chunk is decoded as a whole
 NO_ZARR = "no_zarr"  # code of the error that there is no Zarr hierarchy at a place
@@ -105,6 +105,20 @@ class ArraySource(abc.ABC):
     def fetch(self, box: tuple[slice, ...]) -> npt.NDArray[Any]:
         """The voxels of a checked, non-empty box; may raise anything."""
 
+    def fetch_units(self, boxes: list[tuple[slice, ...]]) -> Iterator[npt.NDArray[Any]]:
+        """The voxels of boxes that are each decoded as a whole, as arrays of their own; may raise anything.
+
+        All are fetched together if they fill a box, since a server is asked for all of it at once.
+        """
+        hull = tuple(
+            slice(min(s.start for s in spans), max(s.stop for s in spans)) for spans in zip(*boxes, strict=True)
+        )
+        if volume(hull) > sum(map(volume, boxes)):
+            yield from (np.array(self.fetch(box)) for box in boxes)
+            return
+        whole = self.fetch(hull)
+        yield from (np.array(whole[inside(box, hull)]) for box in boxes)
+
     def read(self, start: Sequence[int], stop: Sequence[int]) -> npt.NDArray[Any]:
         """Read a box, ``start`` inclusive, ``stop`` exclusive, in the order of the file.
 
@@ -135,7 +149,7 @@ class ArraySource(abc.ABC):
     def _fetch_through(self, box: tuple[slice, ...]) -> npt.NDArray[Any]:
         if self.unit is None:
             return self.fetch(box)
-        return read_through(self.fingerprint, self.shape, self.unit, self.dtype, box, self.fetch)
+        return read_through(self.fingerprint, self.shape, self.unit, self.dtype, box, self.fetch, self.fetch_units)
 
     def _check_inside(self, start: Sequence[int], stop: Sequence[int]) -> None:
         fits = len(start) == len(stop) == len(self.shape) and all(

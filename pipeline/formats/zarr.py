@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -59,9 +59,9 @@ class ZarrSource(ArraySource):
     opened: str = ""
 
     def fetch(self, box: tuple[slice, ...]) -> npt.NDArray[Any]:
-        array, reader = HANDLES.get(("zarr", self.root, self.path, self.fingerprint, self.opened), self._open)
+        array, reader = self._handle()
         if reader is not None:
-            return cast(ChunkReader, reader).read(box)
+            return reader.read(box)
         try:
             data: npt.NDArray[Any] = np.asarray(array[box])
         except Exception:
@@ -70,6 +70,14 @@ class ZarrSource(ArraySource):
         if self.stamp is None and data.min() == data.max() and read_node(Folder.at(self.root), self.path) is None:
             raise ReadError(f"{self.url}: is gone")  # a store that vanished would read as missing chunks
         return data
+
+    def fetch_units(self, boxes: list[tuple[slice, ...]]) -> Iterator[npt.NDArray[Any]]:
+        _, reader = self._handle()
+        return super().fetch_units(boxes) if reader is None else reader.read_each(boxes)
+
+    def _handle(self) -> tuple[zarr.Array[Any], ChunkReader | None]:
+        place = ("zarr", self.root, self.path, self.fingerprint, self.opened)
+        return cast("tuple[zarr.Array[Any], ChunkReader | None]", HANDLES.get(place, self._open))
 
     def _open(self) -> tuple[zarr.Array[Any], ChunkReader | None]:
         node = read_node(Folder.at(self.root), self.path)

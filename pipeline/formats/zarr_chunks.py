@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -50,9 +50,14 @@ class ChunkReader:
 
     def read(self, box: tuple[slice, ...]) -> npt.NDArray[Any]:
         """The voxels of a non-empty box inside the array, in the machine's byte order; may raise anything."""
+        return next(self.read_each([box]))
+
+    def read_each(self, boxes: Iterable[tuple[slice, ...]]) -> Iterator[npt.NDArray[Any]]:
+        """As `read`, for several boxes; each folder is looked at once for all of them."""
         folders = _Folders(self.root)
-        dtype = self.dtype.newbyteorder("=")
-        return read_chunks(box, self.array.chunks, dtype, self.array.fill_value, lambda i: self._decode(i, folders))
+        dtype, chunks, fill = self.dtype.newbyteorder("="), self.array.chunks, self.array.fill_value
+        for box in boxes:
+            yield read_chunks(box, chunks, dtype, fill, lambda i: self._decode(i, folders))
 
     def _decode(self, index: Sequence[int], folders: _Folders) -> npt.NDArray[Any] | None:
         """One chunk; None if it has no file."""

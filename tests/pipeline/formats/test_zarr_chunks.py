@@ -48,6 +48,8 @@ def check(folder: Path, array: zarr.Array[Any]) -> None:
         found, expected = reader.read(box), np.asarray(array[box])
         assert found.dtype == expected.dtype.newbyteorder("=")
         assert np.array_equal(found, expected)
+    for box, found in zip(BOXES, reader.read_each(BOXES), strict=True):
+        assert np.array_equal(found, np.asarray(array[box]))
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "<i2", ">u4", ">f4", "float64", "bool"])

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from pipeline.blocks import Box
+from pipeline.serving import request_shape
 from pipeline.serving.piece import Piece, grid_pieces
-from pipeline.serving.request_shape import cover, price
+from pipeline.serving.request_shape import cover, cut, price
 from tests.served import make_catalogue
 
 
@@ -22,6 +25,20 @@ def test_a_plane_is_made_as_a_plane_unless_its_chunks_are_there(tmp_path: Path) 
     chunks = grid_pieces(layer, 0, plane)
     assert list(cover(layer, 0, plane, lambda piece: piece in chunks)) == chunks
     assert sum(price(piece, _nothing) for piece in cold) < sum(price(chunk, _nothing) for chunk in chunks)
+
+
+@pytest.mark.parametrize(("share", "pieces"), [(0.001, 4), (0.06, 1)])
+def test_a_region_is_cut_for_threads_to_share_where_halos_cost_little(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float, pieces: int
+) -> None:
+    monkeypatch.setenv("VOXELFOREST_CHUNK_VOXELS", "1024")
+    monkeypatch.setattr(request_shape, "FILTER_SHARE", share)
+    layer = make_catalogue(tmp_path, "zyx").layer("raw", "probabilities")
+    box = Box((0, 5, 2, 1), (1, 6, 34, 33))
+    cover = cut(layer, 0, box)
+    assert len(cover) == pieces
+    assert sum(piece.box.size for piece in cover) == box.size
+    assert all(box.contains(piece.box) for piece in cover)
 
 
 def test_whole_chunks_are_made_as_chunks(tmp_path: Path) -> None:
