@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+from pydantic import SecretStr
 
 from pipeline.errors import BusyError, ConflictError, StoreError, UnknownError, WriteError
 from pipeline.jobs import outbox
