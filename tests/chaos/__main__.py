@@ -74,7 +74,7 @@ class Parts:
 
     def resumes(self) -> dict[str, Any]:
         """The command is killed and gone on with."""
-        return run_resumes(self._chaos.folder, self._given.resumes, self._given.seed)
+        return run_resumes(self._chaos.folder, self._given.resumes, self._given.seed, self._given.at_once)
 
     def _long(self) -> tuple[Job, Path, float]:
         """A volume, the output of a run that nobody disturbed, and its seconds; made once."""
@@ -116,6 +116,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=4, help="of a cluster, one thread each")
     parser.add_argument("--every", type=float, default=3.0, help="seconds between two killed workers")
     parser.add_argument("--resumes", type=int, default=200, help="how often the command is killed and gone on with")
+    parser.add_argument("--at-once", type=int, default=4, help="outputs that commands are killed over at the same time")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--folder", type=Path, help="for volumes and outputs, some gigabytes; else a temporary one")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")

@@ -115,7 +115,13 @@ class Cluster:
             what = ["scheduler", "--port", self.address.rpartition(":")[2]]
         with (self._folder / f"{name}.log").open("ab") as log:
             command = [sys.executable, "-m", "dask", *what, *LOOPBACK]
-            self._processes[name] = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **ENVIRONMENT})
+            self._processes[name] = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **ENVIRONMENT},
+                start_new_session=True,  # Ctrl-C ends them by way of us
+            )
         self.started[name.partition("-")[0]] += 1
 
 

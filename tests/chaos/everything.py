@@ -76,7 +76,7 @@ class Everything:
         for _ in range(MOST_STARTS):
             outcome = self._follow(Running(self.job, self.out, self.cluster.address))
             self.disk.free()
-            self.endings.append(_word(outcome))
+            self.endings.append(_word(outcome).replace(f"{self.out.parent}/", ""))
             print(f"  ended: {self.endings[-1]}", flush=True)
             if outcome.code == 0:
                 return

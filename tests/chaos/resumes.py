@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,21 +52,42 @@ class Undisturbed:
 
 
 @dataclass
+class Round:
+    """One output: how often and where its commands were killed, and what is left of them.
+
+    Parameters
+    ----------
+    variant : Variant
+    place : Path
+        Folder of the output.
+    chance : Random
+    """
+
+    variant: Variant
+    place: Path
+    chance: random.Random
+    moments: list[str] = field(default_factory=list)
+    orphans: list[psutil.Process] = field(default_factory=list)
+
+    def wait_for_orphans(self) -> None:
+        """Until the workers of killed commands have ended, which they do by themselves."""
+        assert psutil.wait_procs(self.orphans, timeout=END_SECONDS)[1] == []
+        self.orphans = []
+
+
+@dataclass
 class Resumes:
-    """The rounds, and what is known of them.
+    """What rounds share.
 
     Parameters
     ----------
     folder : Path
-    chance : Random
+    seed : int
     """
 
     folder: Path
-    chance: random.Random
-    kills: Counter[str] = field(default_factory=Counter)
-    moments: Counter[str] = field(default_factory=Counter)
+    seed: int
     undisturbed: dict[Variant, Undisturbed] = field(default_factory=dict)
-    orphans: list[psutil.Process] = field(default_factory=list)
 
     def prepare(self) -> None:
         """Make the volume; run each command undisturbed."""
@@ -92,58 +114,55 @@ class Resumes:
         objects = ["--channel", "0", "--threshold", "0.4", "--sigma", "1", "--table", place / TABLE]
         return start(variant.command, *job, *how, *(objects if variant.command == "segment" else []))
 
-    def run_round(self, number: int) -> None:
+    def run_round(self, number: int) -> Round:
         """Kill a run of one variant, go on with it, sometimes kill that too, and in the end compare all bytes.
 
         Raises
         ------
         AssertionError
-            If what is there after the kill calls itself finished and is not, if the resume fails, if any byte differs
-            or anything else is left.
+            If what is there after a kill calls itself finished and is not, if the last resume fails, if any byte
+            differs or anything else is left.
         """
         variant = Variant(COMMANDS[number % 2], TURNS[number // 2 % len(TURNS)])
         expected, place = self.undisturbed[variant], self.folder / f"round-{number}"
+        now = Round(variant, place, random.Random(f"{self.seed} {number}"))
         place.mkdir()
-        while not self._kill(variant, place):  # it had ended before
+        while not self._kill(now):  # it had ended before
             assert contents(place) == expected.files
             shutil.rmtree(place)
             place.mkdir()
-        while self.chance.random() < AGAIN:
-            self._kill(variant, place)
+        while now.chance.random() < AGAIN:
+            self._kill(now)
         outcome = finish(self.start(variant, place))
         assert outcome.code == 0, (str(variant), outcome.err[-1:])
         found = contents(place)
         different = [key for key in found.keys() | expected.files.keys() if found.get(key) != expected.files.get(key)]
         assert not different, (str(variant), different)
-        self._wait_for_orphans()
+        now.wait_for_orphans()
         shutil.rmtree(place)
+        return now
 
-    def _kill(self, variant: Variant, place: Path) -> bool:
+    def _kill(self, now: Round) -> bool:
         """Start a run and kill it; false if it had ended before."""
-        known, process = self.undisturbed[variant], self.start(variant, place)
-        if self.chance.random() < EARLY:
-            time.sleep(self.chance.uniform(0.0, known.whole))
+        known, process = self.undisturbed[now.variant], self.start(now.variant, now.place)
+        if now.chance.random() < EARLY:
+            time.sleep(now.chance.uniform(0.0, known.whole))
         else:
             _wait_for_work(process)
-            time.sleep(self.chance.uniform(0.0, known.whole - known.before))
-        self.orphans += descendants(process) if process.poll() is None else []
+            time.sleep(now.chance.uniform(0.0, known.whole - known.before))
+        now.orphans += descendants(process) if process.poll() is None else []
         process.send_signal(signal.SIGKILL)
         with process:  # closes its pipes; its workers may hold them for some time
             process.wait()
         if process.returncode == 0:
             return False
-        assert process.returncode == -signal.SIGKILL, (str(variant), process.returncode)
-        self.kills[str(variant)] += 1
-        self.moments[_progress_of(place, known.files)] += 1
-        if (place / OUT).exists():  # it has its name: all is there, and only the tidying up may be left
-            assert contents(place / OUT) == contents_below(known.files)
-        if self.chance.random() < 0.5:  # else its workers may still write while the next command does
-            self._wait_for_orphans()
+        assert process.returncode == -signal.SIGKILL, (str(now.variant), process.returncode)
+        now.moments.append(_progress_of(now.place, known.files))
+        if (now.place / OUT).exists():  # it has its name: all is there, and only the tidying up may be left
+            assert contents(now.place / OUT) == contents_below(known.files)
+        if now.chance.random() < 0.5:  # else its workers may still write while the next command does
+            now.wait_for_orphans()
         return True
-
-    def _wait_for_orphans(self) -> None:
-        assert psutil.wait_procs(self.orphans, timeout=END_SECONDS)[1] == []
-        self.orphans = []
 
 
 def contents_below(files: dict[str, bytes]) -> dict[str, bytes]:
@@ -170,20 +189,28 @@ def _progress_of(place: Path, expected: dict[str, bytes]) -> str:
     return f"{min(there * 4 // wanted, 3) * 25} to {min(there * 4 // wanted, 3) * 25 + 25} %"
 
 
-def run_resumes(folder: Path, count: int, seed: int) -> dict[str, Any]:
-    """Kill and resume so often; what happened, as JSON-ready values."""
-    began, rounds = time.monotonic(), Resumes(folder, random.Random(seed))
+def run_resumes(folder: Path, count: int, seed: int, at_once: int) -> dict[str, Any]:
+    """Kill and resume so often, in so many outputs at once; what happened, as JSON-ready values."""
+    began, rounds = time.monotonic(), Resumes(folder, seed)
     rounds.prepare()
-    outputs = 0
-    while rounds.kills.total() < count:
-        rounds.run_round(outputs)
-        outputs += 1
-        if outputs % 5 == 0:
-            print(f"killed and resumed {rounds.kills.total()} times: {outputs} outputs, all bytes equal", flush=True)
+    outputs, kills, moments = 0, Counter[str](), Counter[str]()
+    with ThreadPoolExecutor(at_once) as threads:
+        running = {threads.submit(rounds.run_round, number) for number in range(at_once)}
+        started = at_once
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for ended in (future.result() for future in done):
+                outputs += 1
+                kills[str(ended.variant)] += len(ended.moments)
+                moments.update(ended.moments)
+                print(f"killed and resumed {kills.total()} times: {outputs} outputs, all bytes equal", flush=True)
+            if kills.total() < count:
+                running |= {threads.submit(rounds.run_round, started + number) for number in range(len(done))}
+                started += len(done)
     return {
-        "kills": rounds.kills.total(),
+        "kills": kills.total(),
         "identical": outputs,
-        "variants": dict(rounds.kills),
-        "moments": dict(sorted(rounds.moments.items())),
+        "variants": dict(kills),
+        "moments": dict(sorted(moments.items())),
         "seconds": round(time.monotonic() - began),
     }
