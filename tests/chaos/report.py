@@ -31,33 +31,23 @@ def write_page(results: Mapping[str, Found], text: str) -> str:
 
 
 def _tell_runs(results: Mapping[str, Found]) -> str:
-    workers, everything, bucket = (results.get(name) for name in ("workers", "everything", "bucket"))
     rows = []
-    if workers:
-        killed = workers["killed"]
-        rows.append(_row("workers are killed", workers, workers["undisturbed"]["seconds"], killed, killed["starts"]))
-    if everything:
-        starts = len(everything["endings"])
-        rows.append(_row("everything", everything, everything["undisturbed"], everything, starts))
-    if bucket:
-        rows.append(_row("into an object store", bucket, bucket["undisturbed"], bucket, bucket["starts"]))
-    header = ("run", "voxels", "blocks", "undisturbed", "disturbed", "killed workers", "one every",
-              "starts of the command", "bytes of all chunks")  # fmt: skip
+    if found := results.get("workers"):
+        times = f"{found['undisturbed']['seconds']:.0f} s, {found['killed']['seconds']:.0f} s"
+        rows.append(_row("workers are killed", found, found["killed"], found["killed"]["starts"], times))
+    if found := results.get("everything"):
+        rows.append(_row("everything", found, found, len(found["endings"])))
+    if found := results.get("bucket"):
+        rows.append(_row("into an object store", found, found, found["starts"]))
+    header = ("run", "voxels", "blocks", "killed workers", "one every", "starts of the command", "bytes of all chunks",
+              "time undisturbed, and disturbed")  # fmt: skip
     return table(header, rows)
 
 
-def _row(name: str, found: Found, undisturbed: float, run: Found, starts: int) -> tuple[str, ...]:
-    return (
-        name,
-        " × ".join(map(str, found["shape"])),
-        f"{found['blocks']:,}",
-        f"{undisturbed:.0f} s",
-        f"{run['seconds']:.0f} s",
-        str(run["killed_workers"]),
-        f"{found['every']:g} s",
-        str(starts),
-        "identical",
-    )
+def _row(name: str, found: Found, run: Found, starts: int, times: str = "") -> tuple[str, ...]:
+    shape = " × ".join(map(str, found["shape"]))
+    kills, every = str(run["killed_workers"]), f"{found['every']:g} s"
+    return name, shape, f"{found['blocks']:,}", kills, every, str(starts), "identical", times
 
 
 def _tell_pace(found: Found) -> str:

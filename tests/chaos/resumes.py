@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import shutil
 import signal
@@ -193,20 +194,23 @@ def run_resumes(folder: Path, count: int, seed: int, at_once: int) -> dict[str, 
     """Kill and resume so often, in so many outputs at once; what happened, as JSON-ready values."""
     began, rounds = time.monotonic(), Resumes(folder, seed)
     rounds.prepare()
-    outputs, kills, moments = 0, Counter[str](), Counter[str]()
+    kills, moments = Counter[str](), Counter[str]()
+    numbers, outputs = itertools.count(), 0
     with ThreadPoolExecutor(at_once) as threads:
-        running = {threads.submit(rounds.run_round, number) for number in range(at_once)}
-        started = at_once
+        running = {threads.submit(rounds.run_round, next(numbers)) for _ in range(at_once)}
         while running:
-            done, running = wait(running, return_when=FIRST_COMPLETED)
+            try:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+            except KeyboardInterrupt:
+                count = 0  # what has begun goes on to its end, and nothing else begins
+                continue
             for ended in (future.result() for future in done):
                 outputs += 1
                 kills[str(ended.variant)] += len(ended.moments)
                 moments.update(ended.moments)
                 print(f"killed and resumed {kills.total()} times: {outputs} outputs, all bytes equal", flush=True)
             if kills.total() < count:
-                running |= {threads.submit(rounds.run_round, started + number) for number in range(len(done))}
-                started += len(done)
+                running |= {threads.submit(rounds.run_round, next(numbers)) for _ in done}
     return {
         "kills": kills.total(),
         "identical": outputs,
