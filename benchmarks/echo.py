@@ -69,7 +69,7 @@ def run_blocks(number: int) -> list[dict[str, int]]:
                 seen.append({"done": stage.blocks_done, "client": process.memory_info().rss})
 
         run_windowed(
-            EchoClient(),  # type: ignore[arg-type]
+            EchoClient(),
             print,
             pending,
             window=settings().window_per_thread * WORKERS,

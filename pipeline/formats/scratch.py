@@ -1,9 +1,9 @@
 """Chunks of object stores and web servers, as they are stored, on a local disk: for the blocks beside, fetched once.
 
 The blocks of a run overlap, and a chunk at the border is read by up to eight of them. Chunks that were fetched lie
-below ``scratch_dir`` for all processes of a machine, under names that hold when the volume was opened: a run never takes
-what was fetched before it began, so a volume that changes is seen alike with it and without it. A file has a check sum,
-since it is not flushed. Nothing here is needed: what cannot be kept or read is fetched.
+below ``scratch_dir`` for all processes of a machine, under names that hold when the volume was opened: a run never
+takes what was fetched before it began, so a volume that changes is seen alike with it and without it. A file has a
+check sum, since it is not flushed. Nothing here is needed: what cannot be kept or read is fetched.
 """
 
 from __future__ import annotations
