@@ -225,7 +225,7 @@ def read_part(path: Path) -> None:
     """Read a volume, not all of it if it says to be large."""
     volume = open_source(path)
     stop = list(volume.shape)
-    while np.prod(stop, dtype=float) > MOST_VOXELS or np.prod(np.divide(stop, volume.chunks)) > MOST_CHUNKS:
+    while np.prod(stop, dtype=float) > MOST_VOXELS or np.prod(np.ceil(np.divide(stop, volume.chunks))) > MOST_CHUNKS:
         stop = [-(-n // 2) for n in stop]
     volume.read([0] * len(stop), stop)
 
