@@ -58,7 +58,9 @@ def _document() -> dict[str, Any]:
             "block_seconds": 5.0,
             "rows": [_row(10, 0.96, dilation=1.0), _row(100, 0.5, 0.9, dilation=1.0), _row(100, 0.89, dilation=2.0)],
         },
-        "rates": {"rows": [_row(100, 0.97, times=1), _row(100, 0.3, 0.95, times=64)]},
+        "rates": {
+            "rows": [_row(100, 0.97, times=1), _row(100, 0.3, 0.95, times=64, tasks_a_second=220.0, scheduler_load=0.5)]
+        },
         "memory": {
             "wanted": 1000,
             "real": {"tasks": 100, "tasks_a_second": 50.0, "memory": [mark]},
@@ -77,7 +79,8 @@ def test_page_shows_goals_as_they_are(tmp_path: Path) -> None:
         "client's memory over a million blocks": "yes",
     }
     text = scaling_report.write_page(found, tmp_path, TEXTS).read_text()
-    assert "500 blocks a second" in text  # of 2 ms
+    assert "a block takes 2.00 ms of its thread, and 6% of the" in text
+    assert "full at 470 blocks a second: 2,350 workers" in text
     assert "90% (the machine is full)" in text
     assert (tmp_path / "images" / "scaling.png").stat().st_size > 1000
     assert "## A hundred terabytes\n\n|" not in text
