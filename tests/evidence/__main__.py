@@ -58,16 +58,25 @@ def key_of(mutant: Found) -> str:
 def _tell_areas(mutants: list[Found], reasons: Mapping[str, str]) -> str:
     count: Counter[tuple[str, str]] = Counter()
     for mutant in mutants:
-        same = mutant["outcome"] == "survived" and key_of(mutant) in reasons
-        count[mutant["area"], "the same program" if same else mutant["outcome"]] += 1
+        count[mutant["area"], _outcome(mutant, reasons)] += 1
     areas = list(dict.fromkeys(mutant["area"] for mutant in mutants))
-    outcomes = ("caught", "survived", "the same program")
+    outcomes = ("caught", "caught since", "survived", "the same program")
     rows = [(area, *(str(count[area, outcome]) for outcome in outcomes)) for area in areas]
     total = [sum(count[area, outcome] for area in areas) for outcome in outcomes]
     rows.append(("all", *map(str, total)))
-    share = total[0] / max(total[0] + total[1], 1)
-    said = f"{total[0]} of {len(mutants)} were caught; {share:.0%} of those that are another program.\n"
+    caught = total[0] + total[1]
+    share = caught / max(caught + total[2], 1)
+    said = (
+        f"{caught} of {len(mutants)} are caught, {share:.0%} of those that are another program; {total[1]} of them by "
+        "tests that were added because they had survived.\n"
+    )
     return f"{table(('area', *outcomes), rows)}\n{said}"
+
+
+def _outcome(mutant: Found, reasons: Mapping[str, str]) -> str:
+    if mutant["outcome"] == "survived":
+        return "the same program" if key_of(mutant) in reasons else "survived"
+    return "caught since" if mutant.get("at_first") == "survived" else "caught"
 
 
 def _tell_survivors(mutants: list[Found], reasons: Mapping[str, str]) -> str:
