@@ -202,13 +202,13 @@ def test_runner_that_is_late_does_not_undo_what_another_did(archive: Archive, se
     """The first one hangs in the archive beyond its lease; the second one does it all."""
     set_up(JOB_LEASE_SECONDS=0.5, BOSS_SILENCE_SECONDS=30)
     job = ask()
-    hanging = threading.Event()
+    working = threading.Event()
 
     def hang(_: object) -> None:
-        hanging.set()
         time.sleep(2.5)
 
     def give_up_late(*_: object) -> None:
+        working.set()
         time.sleep(1.5)
         raise ZeroDivisionError
 
@@ -217,7 +217,7 @@ def test_runner_that_is_late_does_not_undo_what_another_did(archive: Archive, se
         first = threading.Thread(target=attempt)
         patch.setattr("pipeline.jobs.runner._Attempt._compute", give_up_late)
         first.start()
-        assert hanging.wait(5)
+        assert working.wait(20)  # before its ways are those of others again
     second = None
     while second is None:  # until the lease of the first one is over
         time.sleep(0.1)
