@@ -6,12 +6,13 @@ drawn from the results of measurements that are stored.
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import plots
+from benchmarks import plots, scaling_report
 from benchmarks.report import read_results
 from pipeline.demo import run_demo
 from pipeline.progress import Progress
@@ -38,12 +39,19 @@ def draw_plots(folder: Path) -> None:
     plots.draw_all(read_results(ROOT / "benchmarks" / "results"), folder)
 
 
+def draw_scaling(folder: Path) -> None:
+    """The plot of the page about scaling, with the page."""
+    results, texts = ROOT / "benchmarks" / "results" / "scaling.json", ROOT / "benchmarks" / "scaling_texts.md"
+    scaling_report.write_page(json.loads(results.read_text(encoding="utf-8")), folder.parent, texts)
+
+
 # What each maker makes: the beginning of the pictures' names.
 MAKERS: dict[str, Callable[[Path], None]] = {
     "demo": take_demo,
     "page": take_page,
     "job": job_screenshots.take,
     "performance-": draw_plots,
+    "scaling": draw_scaling,
 }
 
 
