@@ -15,7 +15,7 @@ from pipeline.boss.experiment import Experiment, Index
 from pipeline.boss.tokens import ENVIRONMENT, VAULT
 from pipeline.config import settings
 from pipeline.errors import MissingExtraError
-from pipeline.formats.source import HANDLES
+from pipeline.formats.handles import HANDLES
 from pipeline.progress import Progress
 
 if TYPE_CHECKING:

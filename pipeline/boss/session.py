@@ -33,7 +33,7 @@ from pipeline.boss.experiment import (
 from pipeline.boss.tokens import VAULT
 from pipeline.boss.transport import PassingError, ask, guard, outcome
 from pipeline.errors import ArchiveError, UnknownVolumeError
-from pipeline.formats.source import HANDLES
+from pipeline.formats.handles import HANDLES
 
 T = TypeVar("T")
 MOST_CHANNELS = 10_000

@@ -16,17 +16,10 @@ import numpy.typing as npt
 
 from pipeline.axes import ORDER
 from pipeline.errors import ReadError
+from pipeline.formats.handles import HANDLES
 from pipeline.formats.hdf5_chunks import Hdf5Chunks, chunk_reader
 from pipeline.formats.hdf5_file import Hdf5File, texts_of
-from pipeline.formats.source import (
-    HANDLES,
-    ArraySource,
-    check_sizes,
-    fingerprint_of,
-    native_dtype,
-    slab_chunks,
-    stamp,
-)
+from pipeline.formats.source import ArraySource, check_sizes, fingerprint_of, native_dtype, slab_chunks, stamp
 
 SIZE_ATTRIBUTE = "element_size_um"  # of Fiji's and ilastik's HDF5 plug-ins: z, y, x
 LABELS_ATTRIBUTE = "DIMENSION_LABELS"

@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from pipeline.errors import ReadError, VolumeError
 from pipeline.formats import image, tiff
-from pipeline.formats.source import HANDLES, ArraySource, Source, Stamp, fingerprint_of, stamp
+from pipeline.formats.handles import HANDLES
+from pipeline.formats.source import ArraySource, Source, Stamp, fingerprint_of, stamp
 from pipeline.formats.tiff_spread import SpreadSource
 
 MODULES: dict[str, Any] = {".tif": tiff, ".tiff": tiff, ".png": image, ".jpg": image, ".jpeg": image}

@@ -1,7 +1,7 @@
 """What every file format offers: an array in a file, described at once and read box by box.
 
 A source is a frozen description, so it travels to any process; no open file does. Files are opened when the first
-box is read, in the process that reads it, and a bounded number of them stays open there (`HandleCache`).
+box is read, in the process that reads it, and a bounded number of them stays open there (`pipeline.formats.handles`).
 """
 
 from __future__ import annotations
@@ -10,17 +10,15 @@ import abc
 import hashlib
 import itertools
 import os
-import threading
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.config import settings
 from pipeline.errors import PipelineError, ReadError, VolumeError
-from pipeline.formats.chunk_cache import CHUNKS, inside, read_through, volume
+from pipeline.formats.chunk_cache import inside, read_through, volume
 
 LARGEST_CHUNK_BYTES = 1 << 32  # HDF5 itself allows no larger one; a chunk is decoded as a whole
 NO_ZARR = "no_zarr"  # code of the error that there is no Zarr hierarchy at a place
@@ -178,65 +176,6 @@ class ArraySource(abc.ABC):
                 number = tuple(s.start // n for s, n in zip(chunk, self.chunks, strict=True))
                 return ReadError(f"{self.url}: chunk {number} at {_places(chunk)} is damaged: {one_line(cause)}")
         return ReadError(f"{self.url}: {_places(box)} cannot be read: {one_line(error)}")
-
-
-class HandleCache:
-    """The open files of this process, least recently used dropped first.
-
-    The lock guards bookkeeping, never I/O: opening one file makes others wait only for the same file. A dropped
-    handle closes when the last thread that reads from it lets go, so none is closed under a reader.
-
-    Parameters
-    ----------
-    limit : callable
-        Gives the number of handles to keep, >= 1.
-    """
-
-    def __init__(self, limit: Callable[[], int]) -> None:
-        self._limit = limit
-        self._reset()
-        # a child of fork must not share file positions, nor a lock that a thread of its parent held
-        os.register_at_fork(after_in_child=self._reset)
-
-    def _reset(self) -> None:
-        self._lock = threading.Lock()
-        self._slots: dict[Hashable, _Slot] = {}
-
-    def get(self, key: Hashable, opener: Callable[[], Any]) -> Any:
-        """The handle of `key`, opened by `opener` if this process has none; errors of `opener` are not kept."""
-        with self._lock:
-            slot = self._slots.pop(key, None) or _Slot()
-            self._slots[key] = slot
-            while len(self._slots) > self._limit():
-                del self._slots[next(iter(self._slots))]
-        with slot.lock:
-            if slot.handle is None:
-                slot.handle = opener()
-            return slot.handle
-
-    def forget(self, concerns: Callable[[Any], bool] = lambda key: True) -> None:
-        """Drop the handles whose key `concerns` accepts; all, without it."""
-        with self._lock:
-            for key in [key for key in self._slots if concerns(key)]:
-                del self._slots[key]
-
-    def __len__(self) -> int:
-        return len(self._slots)
-
-
-class _Slot:
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.handle: Any = None
-
-
-HANDLES = HandleCache(lambda: settings().handle_cache)
-
-
-def close_handles() -> None:
-    """Close every file that this process keeps open for reading volumes, and drop what it has decoded of them."""
-    HANDLES.forget()
-    CHUNKS.forget()
 
 
 def stamp(path: str) -> Stamp:

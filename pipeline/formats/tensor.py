@@ -16,7 +16,8 @@ import tensorstore
 from pipeline.config import settings
 from pipeline.errors import ReadError, VolumeError
 from pipeline.formats.chunk_sizes import BLOSC_HEADER, check_decoded
-from pipeline.formats.source import HANDLES, ArraySource, Stamp, one_line, stamp
+from pipeline.formats.handles import HANDLES
+from pipeline.formats.source import ArraySource, Stamp, one_line, stamp
 from pipeline.formats.zarr_folder import check_contained
 
 

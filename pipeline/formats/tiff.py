@@ -16,14 +16,8 @@ import numpy.typing as npt
 import tifffile
 
 from pipeline.errors import VolumeError
-from pipeline.formats.source import (
-    HANDLES,
-    ArraySource,
-    check_sizes,
-    fingerprint_of,
-    native_dtype,
-    stamp,
-)
+from pipeline.formats.handles import HANDLES
+from pipeline.formats.source import ArraySource, check_sizes, fingerprint_of, native_dtype, stamp
 from pipeline.formats.tiff_directory import LENGTH, WIDTH, TiffDirectories
 from pipeline.formats.tiff_ome import is_spread
 from pipeline.formats.tiff_page import page_axes, page_box, page_chunks, page_unit

@@ -20,16 +20,8 @@ import tifffile
 
 from pipeline.config import settings
 from pipeline.errors import ReadError, VolumeError
-from pipeline.formats.source import (
-    HANDLES,
-    ArraySource,
-    Stamp,
-    check_sizes,
-    fingerprint_of,
-    native_dtype,
-    one_line,
-    stamp,
-)
+from pipeline.formats.handles import HANDLES
+from pipeline.formats.source import ArraySource, Stamp, check_sizes, fingerprint_of, native_dtype, one_line, stamp
 from pipeline.formats.tiff_directory import TiffDirectories
 from pipeline.formats.tiff_ome import check_text, children, distances, lead_axes
 from pipeline.formats.tiff_page import page_axes, page_box, page_chunks, page_unit

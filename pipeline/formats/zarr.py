@@ -14,16 +14,8 @@ import numpy.typing as npt
 import zarr
 
 from pipeline.errors import MissingExtraError, PipelineError, ReadError, VolumeError
-from pipeline.formats.source import (
-    HANDLES,
-    NO_ZARR,
-    ArraySource,
-    check_sizes,
-    fingerprint_of,
-    native_dtype,
-    one_line,
-    stamp,
-)
+from pipeline.formats.handles import HANDLES
+from pipeline.formats.source import NO_ZARR, ArraySource, check_sizes, fingerprint_of, native_dtype, one_line, stamp
 from pipeline.formats.zarr_chunks import ChunkReader, chunk_reader
 from pipeline.formats.zarr_documents import (
     Node,

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from pipeline.analyses.model import build_model, load_model
 from pipeline.array_archive import read_array
 from pipeline.config import settings
-from pipeline.formats.source import close_handles
+from pipeline.formats.handles import close_handles
 from pipeline.ilp_labels import read_labels
 from pipeline.images import ImageSpec
 from pipeline.metadata import image_attributes

@@ -14,7 +14,7 @@ from pipeline import analyses, analysis_command
 from pipeline.boss import disk_cache
 from pipeline.config import settings
 from pipeline.errors import AnalysisError
-from pipeline.formats.source import close_handles
+from pipeline.formats.handles import close_handles
 from tests.archive_contents import Archive
 from tests.archive_server import serving
 from tests.commands import Outcome, run_here

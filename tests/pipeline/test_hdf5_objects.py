@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.errors import ProjectError, VolumeError
 from pipeline.formats import open_source
-from pipeline.formats.source import close_handles
+from pipeline.formats.handles import close_handles
 from pipeline.ilp_file import IlpFile
 from tests.pipeline.formats.contract import read_whole
 

@@ -17,7 +17,7 @@ from pipeline.axes import AxesGuessedWarning
 from pipeline.cli import run_command
 from pipeline.config import settings
 from pipeline.errors import CancelledError, ClusterError, PlanError, ReadError, StoreError
-from pipeline.formats.source import close_handles
+from pipeline.formats.handles import close_handles
 from pipeline.progress import BlockDone, Event, Progress
 from pipeline.project import open_project
 from pipeline.run import run

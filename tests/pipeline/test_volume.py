@@ -20,7 +20,8 @@ from pipeline import volume
 from pipeline.axes import ORDER, AxesGuessedWarning, reorder
 from pipeline.blocks import Box
 from pipeline.errors import VolumeError
-from pipeline.formats.source import ArraySource, close_handles
+from pipeline.formats.handles import close_handles
+from pipeline.formats.source import ArraySource
 from pipeline.volume import Volume, open_raw, open_volume, volume_of
 
 Array = npt.NDArray[Any]

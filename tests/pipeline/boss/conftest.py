@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.boss import disk_cache
 from pipeline.config import settings
-from pipeline.formats.source import close_handles
+from pipeline.formats.handles import close_handles
 from tests.archive_contents import Archive
 from tests.archive_server import serving
 

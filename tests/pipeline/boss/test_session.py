@@ -22,7 +22,7 @@ from pipeline.boss import BossArchive
 from pipeline.boss.session import Session, session
 from pipeline.boss.tokens import ENVIRONMENT
 from pipeline.errors import ArchiveError, TokenError, TransientArchiveError, UnknownVolumeError
-from pipeline.formats.source import close_handles
+from pipeline.formats.handles import close_handles
 from tests.archive_contents import Archive
 from tests.archive_server import serving
 

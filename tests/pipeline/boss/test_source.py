@@ -19,7 +19,7 @@ from pipeline.boss import BossArchive
 from pipeline.config import settings
 from pipeline.errors import ArchiveError, MissingExtraError, PlanError, TokenError, TransientArchiveError, VolumeError
 from pipeline.formats import boss, open_source
-from pipeline.formats.source import close_handles
+from pipeline.formats.handles import close_handles
 from pipeline.volume import open_raw
 from tests.archive_contents import Archive
 from tests.archive_server import serving

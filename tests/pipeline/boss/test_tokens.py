@@ -17,7 +17,7 @@ from pipeline.boss import BossArchive
 from pipeline.boss.tokens import ENVIRONMENT, VAULT, Vault, check_token, configured_token
 from pipeline.config import settings
 from pipeline.errors import TokenError
-from pipeline.formats.source import HANDLES
+from pipeline.formats.handles import HANDLES
 from tests.archive_contents import Archive
 
 SECRET = "s3cr3tTokenThatNobodySees"

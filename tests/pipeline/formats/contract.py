@@ -16,7 +16,8 @@ import pytest
 
 from pipeline.errors import ReadError, VolumeError
 from pipeline.formats import open_source
-from pipeline.formats.source import HANDLES, Source, close_handles
+from pipeline.formats.handles import HANDLES, close_handles
+from pipeline.formats.source import Source
 
 Array = npt.NDArray[Any]
 

@@ -17,7 +17,7 @@ import pytest
 from zarr.core.sync import sync
 
 from pipeline.bucket import bucket
-from pipeline.formats.source import close_handles
+from pipeline.formats.handles import close_handles
 
 
 class FaultyHandler(SimpleHTTPRequestHandler):

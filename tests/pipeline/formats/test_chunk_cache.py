@@ -22,7 +22,8 @@ from pipeline.config import settings
 from pipeline.errors import ReadError
 from pipeline.formats import open_source
 from pipeline.formats.chunk_cache import CHUNKS, ChunkCache, Index, read_through
-from pipeline.formats.source import ArraySource, close_handles
+from pipeline.formats.handles import close_handles
+from pipeline.formats.source import ArraySource
 from pipeline.formats.zarr import ZarrSource
 
 ARRAY = np.random.default_rng(0).integers(0, 4000, (6, 40, 50), dtype=np.uint16)

@@ -19,7 +19,7 @@ from zarr.registry import get_numcodec
 from pipeline.errors import ReadError, VolumeError
 from pipeline.formats import open_source
 from pipeline.formats.chunk_sizes import check_decoded, decode_chunk
-from pipeline.formats.source import close_handles
+from pipeline.formats.handles import close_handles
 from tests.memory import peak_growth
 from tests.pipeline.formats.contract import make_array, read_whole
 from tests.pipeline.formats.test_tensor import write_n5

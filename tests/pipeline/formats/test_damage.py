@@ -26,7 +26,7 @@ from zarr.codecs import BytesCodec, ShardingCodec, ZstdCodec
 from pipeline.config import settings
 from pipeline.errors import VolumeError
 from pipeline.formats import open_source, source
-from pipeline.formats.source import close_handles
+from pipeline.formats.handles import close_handles
 from pipeline.metadata import axistags
 from tests.memory import peak_growth
 from tests.pipeline.formats.contract import make_array

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.errors import ReadError, VolumeError
 from pipeline.formats import open_source
-from pipeline.formats.source import HANDLES, close_handles
+from pipeline.formats.handles import HANDLES, close_handles
 from tests.pipeline.formats.contract import Array, ChunkedContract, VolumeContract, make_array, read_whole
 
 ARRAY = make_array((6, 7, 8), "<u2")

@@ -12,8 +12,8 @@ import pytest
 
 from pipeline.errors import ReadError, VolumeError
 from pipeline.formats import open_source
+from pipeline.formats.handles import close_handles
 from pipeline.formats.hdf5_chunks import chunk_reader
-from pipeline.formats.source import close_handles
 from tests.memory import peak_growth
 from tests.pipeline.formats.contract import make_array, read_whole
 

@@ -14,7 +14,7 @@ import tifffile
 import zarr
 
 from pipeline.formats import open_source
-from pipeline.formats.source import close_handles
+from pipeline.formats.handles import close_handles
 from pipeline.volume import open_volume
 from tests.memory import peak_growth
 

@@ -16,7 +16,7 @@ import zarr
 from pipeline.config import settings
 from pipeline.errors import ReadError, VolumeError
 from pipeline.formats import open_source, retry
-from pipeline.formats.source import close_handles
+from pipeline.formats.handles import close_handles
 from tests.pipeline.formats.contract import make_array, read_whole
 from tests.pipeline.formats.servers import Faults, http_server, volumes_bucket
 

@@ -14,7 +14,8 @@ import zarr
 from pipeline.config import settings
 from pipeline.formats import open_source, scratch
 from pipeline.formats.chunk_cache import CHUNKS
-from pipeline.formats.source import Source, close_handles
+from pipeline.formats.handles import close_handles
+from pipeline.formats.source import Source
 from pipeline.shelf import Shelf
 from tests.pipeline.formats.servers import http_server
 

@@ -12,15 +12,8 @@ import pytest
 from pipeline.config import settings
 from pipeline.errors import VolumeError
 from pipeline.formats import source
-from pipeline.formats.source import (
-    HANDLES,
-    HandleCache,
-    check_sizes,
-    close_handles,
-    native_dtype,
-    one_line,
-    slab_chunks,
-)
+from pipeline.formats.handles import HANDLES, HandleCache, close_handles
+from pipeline.formats.source import check_sizes, native_dtype, one_line, slab_chunks
 
 
 def test_setting_says_how_many_files_stay_open(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +82,7 @@ def test_error_of_an_opener_is_not_kept() -> None:
 
 FORKED = """
 import os
-from pipeline.formats.source import HandleCache
+from pipeline.formats.handles import HandleCache
 cache = HandleCache(lambda: 2)
 cache.get("a", lambda: "parent's")
 child = os.fork()

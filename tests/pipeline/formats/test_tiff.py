@@ -16,7 +16,7 @@ import tifffile
 from pipeline.config import settings
 from pipeline.errors import ReadError, VolumeError
 from pipeline.formats import open_source
-from pipeline.formats.source import close_handles
+from pipeline.formats.handles import close_handles
 from pipeline.volume import open_raw
 from tests.pipeline.formats.contract import Array, VolumeContract, make_array, read_whole
 

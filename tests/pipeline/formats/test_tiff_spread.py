@@ -12,7 +12,7 @@ import tifffile
 
 from pipeline.errors import VolumeError
 from pipeline.formats import open_source
-from pipeline.formats.source import close_handles
+from pipeline.formats.handles import close_handles
 from tests.pipeline.formats.contract import make_array, read_whole
 
 ARRAY = make_array((2, 3, 4, 21, 33), "u2")  # t c z y x

@@ -14,7 +14,7 @@ import zarr
 
 from pipeline.errors import ReadError, VolumeError
 from pipeline.formats import open_source
-from pipeline.formats.source import close_handles
+from pipeline.formats.handles import close_handles
 from pipeline.volume import open_raw
 from tests.pipeline.formats.contract import Array, ChunkedContract, make_array, read_whole
 
