@@ -21,6 +21,7 @@ PURPOSES = {
     "cloud": "s3:// and clusters on EC2",
     "formats": "N5, precomputed volumes, tables as Parquet",
     "boss": "volumes of the archive, boss://",
+    "dashboard": "Dask's dashboard, --performance-report",
     "viewer": "Neuroglancer in the page; slices as pictures do without",
 }
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import PipelineError, StoreError
-from pipeline.output import locate, read_record
+from pipeline.output import _short, locate, read_record
 from tests.outputs import begin, contents, make_spec, make_values, write_all, write_level_0
 
 SPEC = make_spec((2, 20, 18), "cyx")
@@ -236,3 +236,8 @@ def test_request_that_does_not_fit_is_refused(tmp_path: Path, changes: dict[str,
 def test_one_file_holds_one_image(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=r"out.npy holds one image, 2 were asked for"):
         begin(tmp_path / "out.npy", SPEC, make_spec(name="uncertainty"))
+
+
+def test_what_was_given_is_cut_off_in_messages() -> None:
+    assert _short("x" * 80) == "x" * 80
+    assert _short("x" * 81) == "x" * 77 + "..."

@@ -252,6 +252,12 @@ def test_bool_counts_as_0_and_1_but_not_for_autocontext() -> None:
         plan_of((1, 1, 96, 80), golden("ac_2d"), dims="yx", dtype="bool")
 
 
+def test_blocks_grow_evenly_in_the_plane() -> None:
+    for shape in ((1, 64, 8192, 8192), (1, 1024, 1024, 1024)):
+        _, _, y, x = plan_of(shape, DEEP).block
+        assert x <= y <= 2 * x or y <= x <= 2 * y
+
+
 def test_large_volumes_make_blocks_of_whole_chunks_and_many_voxels() -> None:
     plan = plan_of((1, 1024, 1024, 1024), DEEP)
     assert plan.chunk == (1, 64, 64, 64)

@@ -27,6 +27,13 @@ def test_a_plane_is_made_as_a_plane_unless_its_chunks_are_there(tmp_path: Path) 
     assert sum(price(piece, _nothing) for piece in cold) < sum(price(chunk, _nothing) for chunk in chunks)
 
 
+@pytest.mark.parametrize("axes", ["yx", "zyx"])
+def test_the_halo_has_its_price(tmp_path: Path, axes: str) -> None:
+    layer = make_catalogue(tmp_path, axes).layer("raw", "probabilities")
+    piece = Piece(layer, 0, Box((0, 0, 8, 8), (1, 1, 16, 16)))
+    assert price(piece, _nothing) > 1.5 * piece.box.size
+
+
 @pytest.mark.parametrize(("share", "pieces"), [(0.001, 4), (0.06, 1)])
 def test_a_region_is_cut_for_threads_to_share_where_halos_cost_little(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float, pieces: int
@@ -61,4 +68,5 @@ def test_a_plane_of_a_coarse_level_is_made_of_few_planes(tmp_path: Path) -> None
 def test_keys_name_digest_level_and_box(tmp_path: Path) -> None:
     layer = make_catalogue(tmp_path, "zyx").layer("raw", "uncertainty")
     piece = Piece(layer, 0, Box((0, 0, 16, 0), (1, 16, 32, 16)))
+    assert len(layer.digest) == 32
     assert piece.key == f"uncertainty-{layer.digest}-0-0.1_0.16_16.32_0.16"
