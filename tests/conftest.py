@@ -14,6 +14,8 @@ import psutil
 import pytest
 
 ROOT = Path(__file__).parents[1]
+# Its assertions explain themselves like those of any test module; said before anything imports it.
+pytest.register_assert_rewrite("tests.pipeline.formats.contract")
 
 # "ci" is short and the same on every run; "full" searches: pytest --hypothesis-profile=full
 # A busy machine is no failure: neither an example's time nor that of drawing it counts.

@@ -95,8 +95,10 @@ def _watch(reader: Reader, count: int, seed: int, folder: Path, tally: Tally) ->
         if said or process.exitcode:
             tally.findings.append(f"the process ended with {process.exitcode}: {said or 'while it began or ended'}")
     finally:
-        for child in psutil.Process().children(recursive=True) if process.is_alive() else ():
-            child.kill()
+        if process.is_alive():
+            fed = psutil.Process(process.pid)
+            for one in (*fed.children(recursive=True), fed):
+                one.kill()
         process.join()
 
 
