@@ -139,13 +139,13 @@ def end_cluster(account: Account, cluster: str, tell: Tell = keep_silent, *, cal
 
 
 def terminate(account: Account, machines: list[str]) -> None:
-    """Terminate machines; those that are gone already are no error."""
+    """Terminate machines; those that are gone already, or are going with what belonged to them, are no error."""
     for first in range(0, len(machines), 500):
         part = machines[first : first + 500]
         try:
             account.call("terminate_instances", InstanceIds=part)
         except ClusterError as error:
-            if error.code != "InvalidInstanceID.NotFound":
+            if not error.code.endswith(".NotFound"):
                 raise
             for machine in part if len(part) > 1 else ():
                 terminate(account, [machine])
