@@ -35,41 +35,13 @@ from benchmarks import harness, machine, ours, peers
 from benchmarks.cases import Case, image, train, write_case
 from pipeline.blocks import Box
 
-CASE = Case("small-3d", "shallow")
+CASES = (Case("small-3d", "shallow"), Case("mid-3d", "ordinary"))  # all load goes to the first
 SHAPES = {"full": (128, 768, 768), "quick": (128, 512, 512), "tiny": (40, 96, 96)}
 SECONDS = {"full": 60, "quick": 10, "tiny": 1}
 VIEWERS = {"full": 200, "quick": 200, "tiny": 4}
 CROWD = {"full": 500, "quick": 200, "tiny": 20}
 PACE_MS = 250  # of a viewer who pans: four requests a second
 MIB = 2**20
-
-# Each connection is a viewer: it asks for a tile of its own choice, waits, and asks for the next.
-PAN = """
-local paths = {}
-for line in io.lines(os.getenv("PATHS")) do paths[#paths + 1] = line end
-local pace = tonumber(os.getenv("PACE_MS"))
-local started = {}
-function init(args) math.randomseed(os.time()) end
-function delay() return pace > 0 and math.random(0, 2 * pace) or 0 end
-function request() return wrk.format("GET", paths[math.random(#paths)]) end
-local seen = {}
-function response(status) seen[status] = (seen[status] or 0) + 1; count = count or {}; count[status] = seen[status] end
-local threads = {}
-function setup(thread) table.insert(threads, thread) end
-function done(summary, latency)
-  local statuses = {}
-  for _, thread in ipairs(threads) do
-    for status, n in pairs(thread:get("count") or {}) do statuses[status] = (statuses[status] or 0) + n end
-  end
-  local parts = {}
-  for status, n in pairs(statuses) do parts[#parts + 1] = string.format('"%d": %d', status, n) end
-  local errors = summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout
-  io.write(string.format(
-    'JSON {"requests": %d, "seconds": %f, "bytes": %d, "errors": %d, "p50_ms": %f, "p99_ms": %f, "statuses": {%s}}\\n',
-    summary.requests, summary.duration / 1e6, summary.bytes, errors,
-    latency:percentile(50) / 1e3, latency:percentile(99) / 1e3, table.concat(parts, ", ")))
-end
-"""
 
 
 @dataclass(frozen=True)
@@ -104,14 +76,11 @@ def measure(size: str) -> Mapping[str, Any]:
         sys.exit("benchmarks.serve needs the load generator wrk: apt-get install wrk")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "pan.lua").write_text(PAN)
-        project = write_case(CASE, folder)
-        values = image(CASE, SHAPES[size])
-        raw, vigra_us = ours.write_image(folder / "raw.zarr", values[0], "zyx"), _vigra_us(project, values, folder)
-        with _serving(project, raw, folder) as served:
+        raw = ours.write_image(folder / "raw.zarr", image(CASES[0], SHAPES[size])[0], "zyx")
+        slices = [_first_slice(case, raw, size, folder) for case in CASES]
+        with _serving(write_case(CASES[0], folder), raw, folder) as served:
             layers = "/api/v1/volumes/raw/layers"
             digest = {name: served.document(f"{layers}/{name}")["digest"] for name in ("raw", "probabilities")}
-            first = {**_first_slice(served, size), "vigra_us_per_row": vigra_us}
             crowd = _stampede(served, digest["probabilities"], size)
             tiles = [
                 f"/data/raw/raw/{digest['raw']}/tiles/0/{z}/{y}/{x}.png" for z, y, x in _places(size, (1, 256, 256))
@@ -124,7 +93,14 @@ def measure(size: str) -> Mapping[str, Any]:
             ][:64]
             blocks = _load(served, folder, chunks, 8, 0, SECONDS[size] // 2 or 1)
             overload = _overload(served, folder, size)
-    return {"shape": SHAPES[size], "slice": first, "stampede": crowd, "panning": panning, "chunks": blocks, **overload}
+    return {
+        "shape": SHAPES[size],
+        "slices": slices,
+        "stampede": crowd,
+        "panning": panning,
+        "chunks": blocks,
+        **overload,
+    }
 
 
 @contextlib.contextmanager
@@ -183,7 +159,16 @@ def _run_wrk(
 ) -> dict[str, Any]:
     (folder / "paths.txt").write_text("\n".join(paths))
     environment = {**ours_environment(), "PATHS": str(folder / "paths.txt"), "PACE_MS": str(pace_ms)}
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "60s", "-s", str(folder / "pan.lua")]
+    command = [
+        "wrk",
+        "-t1",
+        f"-c{connections}",
+        f"-d{seconds}s",
+        "--timeout",
+        "60s",
+        "-s",
+        str(Path(__file__).with_name("pan.lua")),
+    ]
     done = subprocess.run([*command, served.url], capture_output=True, text=True, env=environment, check=True)
     found = re.search(r"^JSON (\{.*\})$", done.stdout, re.MULTILINE)
     if found is None:
@@ -192,26 +177,30 @@ def _run_wrk(
     return {**result, "rate": result["requests"] / result["seconds"]}
 
 
-def _first_slice(served: Served, size: str) -> dict[str, Any]:
-    """Seconds of a plane that nobody has asked for, over HTTP."""
+def _first_slice(case: Case, raw: Path, size: str, folder: Path) -> dict[str, Any]:
+    """Seconds of the first plane that a new server is asked for, over HTTP, and what vigra's forest takes for it."""
     z, y, x = SHAPES[size]
     edge = min(512, y, x)
     path = f"/api/v1/volumes/raw/layers/probabilities/roi?z={z // 2}&y=0:{edge}&x=0:{edge}&format=npy"
-    started = time.perf_counter()
-    status, body = served.get(path)
-    return {"status": status, "bytes": len(body), "edge": edge, "seconds": time.perf_counter() - started}
+    project = write_case(case, folder)
+    with _serving(project, raw, folder) as served:
+        started = time.perf_counter()
+        status, body = served.get(path)
+        seconds = time.perf_counter() - started
+    found = {"selection": case.selection, "depth": case.depth, "status": status, "bytes": len(body), "edge": edge}
+    return {**found, "seconds": seconds, "vigra_us_per_row": _vigra_us(case, project, size, folder)}
 
 
-def _vigra_us(project: Path, values: Any, folder: Path) -> float | None:
+def _vigra_us(case: Case, project: Path, size: str, folder: Path) -> float | None:
     """Microseconds that vigra's forest takes for a voxel of a plane, on one core; None where there is no vigra."""
     with harness.pinned(1) as cores, peers.open_vigra(cores) as vigra:
         if vigra is None:
             return None
-        _, depth, height, width = values.shape
+        values, (depth, height, width) = image(case, SHAPES[size]), SHAPES[size]
         plane = Box((0, depth // 2, 0, 0), (1, depth // 2 + 1, min(512, height), min(512, width)))
-        features = ours.compute_features_of(ours.build_model(CASE, depth), values, plane)
+        features = ours.compute_features_of(ours.build_model(case, depth), values, plane)
         np.save(folder / "rows.npy", np.ascontiguousarray(features.reshape(len(features), -1).T))
-        groups = train(CASE).forest.n_groups
+        groups = train(case).forest.n_groups
         seconds = vigra.ask("forest", rows=str(folder / "rows.npy"), project=str(project), groups=groups)
         return 1e6 * seconds / plane.size
 

@@ -14,7 +14,7 @@ def tell_serving(found: Found) -> str:
     """Panning, chunks, overload; a stampede and the first slice in words."""
     header = ("load", "clients", "seconds", "answers", "a second", "median, ms", "p99, ms", "statuses", "wrong bodies")
     rows = [_row(found[name], text) for name, text in LOADS.items()]
-    crowd, over, first = found["stampede"], found["overload"], found["slice"]
+    crowd, over = found["stampede"], found["overload"]
     back = over["recovered_seconds"]
     again = "not within a minute" if back is None else f"after {back:.1f} s"
     return table(header, rows) + (
@@ -22,8 +22,17 @@ def tell_serving(found: Found) -> str:
         f"{crowd['computations']} computation, {crowd['bodies']} body, statuses {_statuses(crowd)}. "
         f"Overload: {over['before_mib']:.0f} MiB before, {over['most_mib']:.0f} MiB at most, the cache of 900 MiB "
         f"included; answers again {again}; requests that broke or took more than a minute: {over['errors']}. "
-        f"A cold slice of {first['edge']}² over HTTP: {first['seconds']:.2f} s, while vigra's forest took "
-        f"{figure(first.get('vigra_us_per_row'))} µs a voxel.\n"
+        + " ".join(map(_tell_slice, found["slices"]))
+        + "\n"
+    )
+
+
+def _tell_slice(first: Found) -> str:
+    """One project's first slice in words."""
+    return (
+        f"The first slice of {first['edge']}² that a new server is asked for, {first['selection']} with a "
+        f"{first['depth']} forest: {first['seconds']:.2f} s, while vigra's forest took "
+        f"{figure(first['vigra_us_per_row'])} µs a voxel."
     )
 
 

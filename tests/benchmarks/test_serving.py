@@ -26,4 +26,4 @@ def test_a_load_is_shown_with_its_goals() -> None:
     assert f"{found['stampede']['requests']} clients at once for one cold chunk: 1 computation, 1 body" in shown
     verdicts = {goal.work: goal.verdict for goal in list_goals({"serve": found})}
     assert verdicts["serving, overload, other statuses than 200, 429, 503"] == "yes"
-    assert len(verdicts) == 6
+    assert len(verdicts) == 7
