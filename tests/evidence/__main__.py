@@ -1,12 +1,13 @@
 """The page about the tests, from what was found: ``python -m tests.evidence > docs/explanation/tests.md``.
 
 What is beside this file was written by ``python -m tests.mutants`` (mutants.jsonl), ``python -m tests.fuzz``
-(fuzz.json) and ``make coverage`` (lines.json, its totals). Of mutants that survived, equivalent.toml says why nothing
-can catch them.
+(fuzz.json), and from what ``make coverage`` counted by ``--lines build/coverage/lines.json`` (lines.json). Of mutants
+that survived, equivalent.toml says why nothing can catch them.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import tomllib
 from collections import Counter
@@ -106,7 +107,25 @@ def _tell_lines(lines: Found) -> str:
         (package, f"{found['covered']:,} of {found['lines']:,}", f"{found['covered'] / found['lines']:.1%}")
         for package, found in lines["packages"].items()
     ]
-    return f"{table(('package', 'lines reached', 'share'), rows)}\n{lines['said']}\n"
+    return table(("package", "lines reached", "share"), rows)
+
+
+def keep_lines(measured: Path, kept: Path) -> None:
+    """Keep what coverage counted, by package.
+
+    Parameters
+    ----------
+    measured : Path
+        Coverage's own report in JSON.
+    kept : Path
+        lines.json.
+    """
+    packages: dict[str, Counter[str]] = {}
+    for path, file in json.loads(measured.read_text("utf-8"))["files"].items():
+        found = packages.setdefault(path.split("/")[0], Counter())
+        found.update(lines=file["summary"]["num_statements"], covered=file["summary"]["covered_lines"])
+    packages["all"] = sum(packages.values(), Counter())
+    kept.write_text(json.dumps({"packages": packages}, indent=1) + "\n", "utf-8")
 
 
 def read_found() -> tuple[list[Found], dict[str, str], Found | None, Found | None]:
@@ -122,4 +141,9 @@ def read_found() -> tuple[list[Found], dict[str, str], Found | None, Found | Non
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m tests.evidence", description="The page about the tests.")
+    parser.add_argument("--lines", type=Path, help="first take the totals of coverage's JSON")
+    given = parser.parse_args()
+    if given.lines is not None:
+        keep_lines(given.lines, FOLDER / "lines.json")
     print(write_page(*read_found()), end="")
