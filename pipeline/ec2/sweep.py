@@ -145,7 +145,7 @@ def terminate(account: Account, machines: list[str]) -> None:
         try:
             account.call("terminate_instances", InstanceIds=part)
         except ClusterError as error:
-            if not error.code.endswith(".NotFound"):
+            if not (error.code or "").endswith(".NotFound"):
                 raise
             for machine in part if len(part) > 1 else ():
                 terminate(account, [machine])

@@ -28,8 +28,7 @@ from pipeline.serving.recipe import ProbabilityRecipe, RawRecipe
 # to the time of boxes of many shapes (`python -m benchmarks.bench_shape`): 0.02 to 0.12 with six projects in 3-D, where
 # most of the filters' work is done for the box alone, and 0.6 to 1.9 in 2-D (more with a forest that costs nothing).
 FILTER_SHARE, FILTER_SHARE_2D = 0.06, 1.0
-# A plane of 512 x 512 in four pieces costs a tenth more by these prices (measured, less: it is filtered in tiles of
-# 96 x 256 in any case); a cube of 64 voxels in four, a third.
+# A plane of 512 x 512 in four pieces costs a tenth more by these prices, a cube of 64 voxels in eight, a third.
 FINER, DEARER = 4, 1.2
 Held = Callable[[Piece], bool]
 

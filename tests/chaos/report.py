@@ -12,20 +12,20 @@ from benchmarks.tables import table, tell_machine
 RESULTS = Path(__file__).with_name("results")
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "durability.md"
 TEXT = Path(__file__).with_name("durability.md")
-NOT_MEASURED = "No figures are kept of this part: `python -m tests.chaos --only resumes` makes them."
+NOT_MEASURED = "No figures are kept of this part: `python -m tests.chaos --only {}` makes them."
 Found = Mapping[str, Any]
 
 
 def write_page(results: Mapping[str, Found], text: str) -> str:
     """The page: the words of a text, in which names in braces stand for tables."""
     machines = {tell_machine(found).strip() for found in results.values()}
+    tellers = {"workers": _tell_pace, "everything": _tell_everything, "resumes": _tell_resumes}
     parts = {
         "machine": " ".join(sorted(machines)),
-        "runs": _tell_runs(results),
-        "pace": _tell_pace(results["workers"]),
-        "everything": _tell_everything(results["everything"]),
-        "resumes": _tell_resumes(results["resumes"]) if "resumes" in results else NOT_MEASURED,
+        "runs": _tell_runs(results) if results.keys() - {"resumes"} else "",
     }
+    for part, tell in tellers.items():
+        parts[part] = tell(results[part]) if part in results else NOT_MEASURED.format(part)
     for name, made in parts.items():
         text = text.replace(f"{{{name}}}", made.strip())
     return text
